@@ -1,0 +1,97 @@
+//! Ids: a short prefix that says what it names, then 22 base62 characters made from 128 random bits.
+//!
+//! Only `[A-Za-z0-9_]` appears, since the official Python SDK doesn't encode path segments (wire §1).
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// `0-9A-Za-z`, the alphabet of ids and secrets.
+pub(crate) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// `value` in base62, left-padded with `0` to `width` characters; higher digits are cut off.
+pub(crate) fn base62(mut value: u128, width: usize) -> String {
+    let mut digits = vec![b'0'; width];
+    for place in digits.iter_mut().rev() {
+        *place = BASE62[(value % 62) as usize];
+        value /= 62;
+    }
+    digits.into_iter().map(char::from).collect()
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
+        #[serde(transparent)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// A new id from 16 random bytes.
+            pub fn from_random(bytes: [u8; 16]) -> Self {
+                Self(format!("{}{}", $prefix, base62(u128::from_le_bytes(bytes), 22)).into())
+            }
+
+            /// The id as it goes over the wire.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            /// Takes any text: an id that a caller typed is looked up, and not found if it is none.
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )* };
+}
+
+ids! {
+    /// A tenant.
+    WorkspaceId = "ws_";
+    /// A member of a workspace: a person or a service account. The wire calls a service account's own
+    /// id `service_account_user_id`, so the two share one space of ids.
+    PrincipalId = "usr_";
+    /// The record of an API key, never its secret.
+    KeyId = "key_";
+    /// A key and all its successors by rotation.
+    LineageId = "lin_";
+    /// A group of members.
+    GroupId = "grp_";
+    /// One row of the audit log.
+    AuditId = "aud_";
+    /// One verification, so that an admin can ask about it later.
+    DecisionId = "dec_";
+    /// One HTTP request.
+    RequestId = "req_";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_its_prefix_and_22_characters() {
+        assert_eq!(KeyId::from_random([0; 16]).as_str(), "key_0000000000000000000000");
+        assert_eq!(KeyId::from_random([255; 16]).as_str(), "key_7n42DGM5Tflk9n8mt7Fhc7");
+    }
+}

@@ -1,0 +1,373 @@
+//! API keys (wire §7), with the brief's names beside the official ones.
+
+use crate::id::{KeyId, LineageId, PrincipalId};
+use crate::secret::{Secret, reveal};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A key as lists and reads show it. The secret is never part of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApiKey {
+    /// 1–128 printable characters.
+    pub name: String,
+    /// The last four characters of the secret.
+    pub hint: String,
+    /// The id used in paths.
+    pub key_id: KeyId,
+    /// The same, by the brief's name.
+    pub api_key_id: KeyId,
+    /// The owner: a service account, or for a person's own key that person.
+    pub service_account_user_id: PrincipalId,
+    /// The same, by the brief's name.
+    pub service_account_id: PrincipalId,
+    /// An opaque hash, stable for the key's life. Nothing can be looked up or proved with it.
+    pub hashed_xi_api_key: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// Seconds since the epoch.
+    pub created_at_unix: i64,
+    /// The same, by the brief's name.
+    pub created_at: i64,
+    /// Whether the key itself is disabled (its account may be, too).
+    pub is_disabled: bool,
+    /// `active`, `disabled`, `expired` or `revoked`.
+    pub status: KeyStatus,
+    /// Null means unrestricted.
+    pub permissions: Option<Vec<String>>,
+    /// `self_disabled`, `exposed_publicly`, …; null for a key that an admin disabled.
+    pub disable_reason: Option<String>,
+    /// Credits a month, shared with the predecessors and successors by rotation.
+    pub character_limit: Option<i64>,
+    /// Credits used this month.
+    pub character_count: i64,
+    /// Networks the key may be used from; null means any.
+    pub allowed_ips: Option<Vec<String>>,
+    /// Whether the key's holder may disable it; null means that the workspace decides.
+    pub third_party_disable_allowed: Option<bool>,
+    /// Concurrency limits.
+    pub platform_limits: Option<PlatformLimits>,
+    /// Seconds since the epoch; null means never.
+    pub expires_at_unix: Option<i64>,
+    /// The same, by the brief's name.
+    pub expires_at: Option<i64>,
+    /// When the key was last accepted; seconds since the epoch.
+    pub last_used_at: Option<i64>,
+    /// When the key was revoked; seconds since the epoch.
+    pub revoked_at: Option<i64>,
+    /// The key and all its successors by rotation share it.
+    pub lineage_id: LineageId,
+    /// The key this one succeeded.
+    pub rotated_from: Option<KeyId>,
+    /// The key that succeeds this one.
+    pub rotated_to: Option<KeyId>,
+}
+
+/// The life of a key, as one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum KeyStatus {
+    /// Works, as far as the key itself goes.
+    Active,
+    /// Refused until it is enabled.
+    Disabled,
+    /// Refused since its time is over.
+    Expired,
+    /// Refused for good.
+    Revoked,
+}
+
+impl KeyStatus {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Wire §7.1. Null limits mean unlimited.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PlatformLimits {
+    /// Speech at once.
+    pub concurrency: Limit,
+    /// Dubbings at once.
+    pub dubbing_concurrency: Limit,
+    /// Music at once.
+    pub music_concurrency: Limit,
+}
+
+/// One limit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Limit {
+    /// Null means unlimited.
+    pub limit: Option<i64>,
+}
+
+/// The answer of `GET …/api-keys`: one list under the official and the brief's name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApiKeyList {
+    /// The official name.
+    #[serde(rename = "api-keys")]
+    pub hyphenated: Vec<ApiKey>,
+    /// The brief's name.
+    pub api_keys: Vec<ApiKey>,
+}
+
+/// The answer of `GET /v1/api-keys`: a page of all the workspace's keys.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApiKeyPage {
+    /// The official spelling.
+    #[serde(rename = "api-keys")]
+    pub hyphenated: Vec<ApiKey>,
+    /// The brief's spelling.
+    pub api_keys: Vec<ApiKey>,
+    /// Whether there is a further page.
+    pub has_more: bool,
+    /// To be given back as `cursor`.
+    pub next_cursor: Option<String>,
+}
+
+/// What a key may do, as requests say it: the word `all`, or a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Permissions {
+    /// Unrestricted, as far as its maker is.
+    All,
+    /// These and no others.
+    List(Vec<String>),
+}
+
+impl Serialize for Permissions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => serializer.serialize_str("all"),
+            Self::List(names) => names.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Permissions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(word) if word == "all" => Ok(Self::All),
+            list => serde_json::from_value(list).map(Self::List).map_err(de::Error::custom),
+        }
+    }
+}
+
+/// A new value, or none: the wire's token `"clear"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<T> {
+    /// The new value.
+    Set(T),
+    /// `"clear"`: no value from here on.
+    Clear,
+}
+
+impl<T> Change<T> {
+    /// What the field is afterwards.
+    pub fn into_option(self) -> Option<T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Clear => None,
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Change<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Set(value) => value.serialize(serializer),
+            Self::Clear => serializer.serialize_str("clear"),
+        }
+    }
+}
+
+/// The body of `POST …/api-keys` (wire §7.2).
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CreateApiKey {
+    /// 1–128 printable characters.
+    pub name: String,
+    /// Absent means all that its maker holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::permissions))]
+    pub permissions: Option<Permissions>,
+    /// Up to 1,000 printable characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Any second in the future. `expires_at` is another name for it; two different values are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at_unix: Option<i64>,
+    /// Credits a month.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub character_limit: Option<i64>,
+    /// 1–100 addresses or networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_ips: Option<Vec<String>>,
+    /// May the key's holder disable it; absent means that the workspace decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub third_party_disable_allowed: Option<bool>,
+    /// Speech at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tts_concurrency_limit: Option<i64>,
+    /// Dubbings at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dubbing_concurrency_limit: Option<i64>,
+    /// Music at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub music_concurrency_limit: Option<i64>,
+}
+
+/// The body of `PATCH …/api-keys/{id}` (wire §7.3): what is absent, null or `"no_update"` stays; `"clear"` removes.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UpdateApiKey {
+    /// False disables, true enables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::boolean_or_no_update))]
+    pub is_enabled: Option<bool>,
+    /// A new name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A new description; the empty string removes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// A list or `"all"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::permissions))]
+    pub permissions: Option<Permissions>,
+    /// Credits a month.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::integer_or_token))]
+    pub character_limit: Option<Change<i64>>,
+    /// 1–100 addresses or networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::strings_or_token))]
+    pub allowed_ips: Option<Change<Vec<String>>>,
+    /// May the key's holder disable it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::boolean_or_token))]
+    pub third_party_disable_allowed: Option<Change<bool>>,
+    /// Speech at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::integer_or_token))]
+    pub tts_concurrency_limit: Option<Change<i64>>,
+    /// Dubbings at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::integer_or_token))]
+    pub dubbing_concurrency_limit: Option<Change<i64>>,
+    /// Music at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::integer_or_token))]
+    pub music_concurrency_limit: Option<Change<i64>>,
+    /// Any second in the future; `expires_at` is another name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::integer_or_token))]
+    pub expires_at_unix: Option<Change<i64>>,
+}
+
+/// The body of `POST …/api-keys/{id}/rotate`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RotateApiKey {
+    /// How long the old key goes on; 0 ends it now, absent means 24 hours, at most 90 days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace_period_seconds: Option<i64>,
+}
+
+/// The answer of create: the only place, with rotate's, where a secret appears.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CreatedApiKey {
+    /// The secret, shown this once.
+    #[serde(rename = "xi-api-key", serialize_with = "reveal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub xi_api_key: Secret,
+    /// The same, by the brief's name.
+    #[serde(serialize_with = "reveal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub api_key: Secret,
+    /// The id used in paths.
+    pub key_id: KeyId,
+    /// The same, by the brief's name.
+    pub api_key_id: KeyId,
+    /// The owner.
+    pub service_account_user_id: PrincipalId,
+    /// As asked for.
+    pub name: String,
+    /// As asked for.
+    pub description: Option<String>,
+    /// Null means unrestricted.
+    pub permissions: Option<Vec<String>>,
+    /// Seconds since the epoch.
+    pub created_at: i64,
+    /// The same by the wire's name.
+    pub created_at_unix: i64,
+    /// Seconds since the epoch; null means never.
+    pub expires_at: Option<i64>,
+    /// The same by the wire's name.
+    pub expires_at_unix: Option<i64>,
+    /// The key and all its successors by rotation share it.
+    pub lineage_id: LineageId,
+    /// Only after a rotation.
+    #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
+    pub rotation: Option<Rotation>,
+}
+
+/// What the answer of rotate says more than that of create.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Rotation {
+    /// The old key.
+    pub rotated_from: KeyId,
+    /// When the old key stops working; seconds since the epoch.
+    pub old_key_expires_at: i64,
+    /// When the old key was last accepted: whether somebody still uses it. Seconds since the epoch.
+    pub old_key_last_used_at: Option<i64>,
+}
+
+#[cfg(feature = "openapi")]
+mod schema {
+    //! Unions of a value and the wire's tokens, which no derive describes.
+    use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+
+    fn word(words: &[&str]) -> ObjectBuilder {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.iter().map(ToString::to_string)))
+    }
+
+    fn strings() -> ArrayBuilder {
+        ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String))
+    }
+
+    fn plain(kind: Type) -> ObjectBuilder {
+        ObjectBuilder::new().schema_type(kind)
+    }
+
+    pub(super) fn permissions() -> Schema {
+        OneOfBuilder::new().item(strings()).item(word(&["all", "no_update"])).into()
+    }
+
+    pub(super) fn boolean_or_no_update() -> Schema {
+        OneOfBuilder::new().item(plain(Type::Boolean)).item(word(&["no_update"])).into()
+    }
+
+    pub(super) fn boolean_or_token() -> Schema {
+        OneOfBuilder::new().item(plain(Type::Boolean)).item(word(&["clear", "no_update"])).into()
+    }
+
+    pub(super) fn integer_or_token() -> Schema {
+        OneOfBuilder::new().item(plain(Type::Integer)).item(word(&["clear", "no_update"])).into()
+    }
+
+    pub(super) fn strings_or_token() -> Schema {
+        OneOfBuilder::new().item(strings()).item(word(&["clear", "no_update"])).into()
+    }
+}

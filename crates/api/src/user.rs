@@ -1,0 +1,88 @@
+//! `GET /v1/user`: who am I? Carries every field without which the official JavaScript SDK throws (wire §13).
+
+use crate::id::{PrincipalId, WorkspaceId};
+use serde::{Deserialize, Serialize};
+
+/// The caller.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[allow(clippy::struct_excessive_bools, reason = "the wire's shape")]
+pub struct User {
+    /// The user or service account that the key belongs to.
+    pub user_id: PrincipalId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// Its plan.
+    pub subscription: Subscription,
+    /// Always false.
+    pub is_new_user: bool,
+    /// Always false.
+    pub can_use_delayed_payment_methods: bool,
+    /// Always true.
+    pub is_onboarding_completed: bool,
+    /// Always true.
+    pub is_onboarding_checklist_completed: bool,
+    /// Seconds since the epoch.
+    pub created_at: i64,
+    /// `workspace_admin`, `workspace_member`, …; a service account takes no seat and says `service_account`.
+    pub seat_type: String,
+    /// The name of the user or service account.
+    pub first_name: Option<String>,
+    /// Always true: no key is stored in the clear.
+    pub is_api_key_hashed: bool,
+    /// The last four characters of the key that asks.
+    pub xi_api_key_preview: Option<String>,
+}
+
+/// Wire §13.2. Stead sells nothing: what has no meaning here is zero or false.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[allow(clippy::struct_excessive_bools, reason = "the wire's shape")]
+pub struct Subscription {
+    /// Always `self_hosted`.
+    pub tier: String,
+    /// Credits the key has used this month.
+    pub character_count: i64,
+    /// The key's credits a month; the largest exact JSON integer if it has no cap.
+    pub character_limit: i64,
+    /// Always 0.
+    pub max_credit_limit_extension: i64,
+    /// Always false.
+    pub can_extend_character_limit: bool,
+    /// Always false.
+    pub allowed_to_extend_character_limit: bool,
+    /// Seconds since the epoch.
+    pub next_character_count_reset_unix: i64,
+    /// Always 0.
+    pub voice_slots_used: i64,
+    /// Always 0.
+    pub professional_voice_slots_used: i64,
+    /// Always 0.
+    pub professional_voice_slots_used_in_workspace: i64,
+    /// Always 0.
+    pub voice_limit: i64,
+    /// Always 0.
+    pub voice_add_edit_counter: i64,
+    /// Always 0.
+    pub professional_voice_limit: i64,
+    /// Always false.
+    pub can_extend_voice_limit: bool,
+    /// Always false.
+    pub can_use_instant_voice_cloning: bool,
+    /// Always false.
+    pub can_use_professional_voice_cloning: bool,
+    /// Always nothing.
+    pub current_overage: Overage,
+    /// Always `active`.
+    pub status: String,
+}
+
+/// A sum of money.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Overage {
+    /// A decimal number.
+    pub amount: String,
+    /// `usd`.
+    pub currency: String,
+}

@@ -1,0 +1,118 @@
+//! `POST /v1/api-keys/verify`: one question about one key, answered with one decision.
+
+use crate::id::{DecisionId, KeyId, PrincipalId, WorkspaceId};
+use crate::secret::{Secret, reveal};
+use serde::{Deserialize, Serialize};
+
+/// The question.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct VerifyApiKey {
+    /// The key in question.
+    #[serde(serialize_with = "reveal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub api_key: Secret,
+    /// All of these must be held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<String>>,
+    /// The address the key was presented from. A key with an allowlist and no address given is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// Credits to charge if the answer is yes; absent or 0 charges nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<u64>,
+    /// The same id within ten minutes on a node is charged once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Adds the trail of checks and the names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<bool>,
+    /// A revision that an earlier answer carried: never decide by an older state. Waits up to a second, then 503.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<String>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Decision {
+    /// May it?
+    pub valid: bool,
+    /// `VALID`, or why not.
+    pub code: DecisionCode,
+    /// To ask about this decision later.
+    pub decision_id: DecisionId,
+    /// Null if the key is not known.
+    pub key_id: Option<KeyId>,
+    /// The key's owner.
+    pub service_account_user_id: Option<PrincipalId>,
+    /// The workspace the key belongs to.
+    pub workspace_id: Option<WorkspaceId>,
+    /// Null means unrestricted (or an unknown key).
+    pub permissions: Option<Vec<String>>,
+    /// The permissions asked for and not held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_permissions: Option<Vec<String>>,
+    /// Seconds since the epoch; null means never.
+    pub expires_at: Option<i64>,
+    /// Credits a month; null means no cap.
+    pub character_limit: Option<i64>,
+    /// Credits used this month, this charge included.
+    pub character_count: Option<i64>,
+    /// Credits left this month; null means no cap.
+    pub remaining: Option<i64>,
+    /// When the month's credits begin anew; seconds since the epoch.
+    pub resets_at: Option<i64>,
+    /// The state the decision was made by.
+    pub revision: String,
+    /// With `explain`: each check in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Vec<CheckReport>>,
+    /// With `explain`: the key's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_name: Option<String>,
+    /// With `explain`: the owner's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+}
+
+/// One check of the trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CheckReport {
+    /// Which check.
+    pub check: String,
+    /// Whether it let the key through.
+    pub passed: bool,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// The outcome of a verification as one word, in the order of the checks (DESIGN §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DecisionCode {
+    /// Yes.
+    Valid,
+    /// Can't be a key: mistyped, cut, over-long or made up.
+    Malformed,
+    /// No key of this workspace.
+    NotFound,
+    /// Was revoked for good.
+    Revoked,
+    /// The workspace is disabled.
+    WorkspaceDisabled,
+    /// The key's account is disabled or deleted.
+    AccountDisabled,
+    /// The key is disabled.
+    Disabled,
+    /// The key's time is over.
+    Expired,
+    /// Not from this address, or no address was given.
+    IpNotAllowed,
+    /// A permission asked for isn't held.
+    InsufficientPermissions,
+    /// The month's credits don't cover the cost.
+    UsageExceeded,
+}

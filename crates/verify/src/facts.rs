@@ -1,0 +1,72 @@
+//! What a decision reads, as the store hands it over: plain values, each with the version of its row.
+
+use crate::pepper::Digest;
+use crate::permissions::PermissionSet;
+use ipnet::IpNet;
+use stead_api::id::{KeyId, LineageId, PrincipalId, WorkspaceId};
+use stead_api::time::Timestamp;
+
+/// A changed fact, on its way from a committed transaction to the index.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// A workspace.
+    Workspace(WorkspaceFacts),
+    /// A user or a service account.
+    Principal(PrincipalFacts),
+    /// A key.
+    Key(Box<KeyFacts>),
+}
+
+/// A workspace, as far as decisions go.
+#[derive(Clone, Debug)]
+pub struct WorkspaceFacts {
+    /// Which.
+    pub id: WorkspaceId,
+    /// Grows with each change of the row.
+    pub version: i64,
+    /// All its keys are refused.
+    pub disabled: bool,
+}
+
+/// A user or a service account, as far as decisions go.
+#[derive(Clone, Debug)]
+pub struct PrincipalFacts {
+    /// Which.
+    pub id: PrincipalId,
+    /// Grows with each change of the row.
+    pub version: i64,
+    /// Disabled, locked or deleted: all its keys are refused.
+    pub disabled: bool,
+}
+
+/// A key, as far as decisions go. Names are not in the mirror.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each with a check of its own")]
+pub struct KeyFacts {
+    /// Which.
+    pub id: KeyId,
+    /// Grows with each change of the row.
+    pub version: i64,
+    /// Its tenant.
+    pub workspace_id: WorkspaceId,
+    /// Its owner.
+    pub principal_id: PrincipalId,
+    /// The key and its successors by rotation.
+    pub lineage_id: LineageId,
+    /// What is stored of its secret.
+    pub digest: Digest,
+    /// Whether the secret is of a form that is not ours (imported, or from the environment).
+    pub foreign: bool,
+    /// Refused for good.
+    pub revoked: bool,
+    /// Refused until enabled.
+    pub disabled: bool,
+    /// Refused from then on.
+    pub expires_at: Option<Timestamp>,
+    /// `None` means unrestricted.
+    pub permissions: Option<PermissionSet>,
+    /// Where it may be used from; empty means anywhere.
+    pub allowed_ips: Box<[IpNet]>,
+    /// Credits a month for the lineage.
+    pub character_limit: Option<u64>,
+}

@@ -1,0 +1,149 @@
+//! From a secret to what is stored of it, and seals over stored rows.
+//!
+//! digest = HMAC-SHA-256(pepper, SHA-256(secret)). A fast hash is right, since a secret carries 190 random bits; the
+//! pepper, which never lies in the database, makes a stolen database useless even for weak imported keys.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// What is stored of a secret.
+pub type Digest = [u8; 32];
+/// The version of the pepper that made it, then an HMAC-SHA-256.
+pub type Seal = [u8; 33];
+
+/// The peppers of an installation: the newest makes digests and seals, older ones still check theirs, so that a
+/// pepper can be changed without re-issuing a key.
+pub struct Ring {
+    /// Newest first; never empty.
+    peppers: Vec<Pepper>,
+}
+
+struct Pepper {
+    version: u8,
+    /// Keyed ahead: a digest then costs two compressions less.
+    digests: Hmac<Sha256>,
+    root: Zeroizing<[u8; 32]>,
+}
+
+impl Ring {
+    /// A ring of versioned peppers, in any order. `None` if there is none, or two of one version.
+    pub fn new(peppers: impl IntoIterator<Item = (u8, [u8; 32])>) -> Option<Self> {
+        let mut peppers: Vec<_> = peppers
+            .into_iter()
+            .map(|(version, root)| Pepper {
+                version,
+                digests: keyed(&derive(&root, b"stead digest")),
+                root: Zeroizing::new(root),
+            })
+            .collect();
+        peppers.sort_by_key(|pepper| std::cmp::Reverse(pepper.version));
+        let unique = peppers.windows(2).all(|pair| pair[0].version != pair[1].version);
+        (unique && !peppers.is_empty()).then_some(Self { peppers })
+    }
+
+    /// The version that new digests are made with, and the digest.
+    pub fn digest(&self, secret: &str) -> (u8, Digest) {
+        let newest = &self.peppers[0];
+        (newest.version, newest.digest(&Sha256::digest(secret)))
+    }
+
+    /// The digests a secret may be stored under, newest pepper first.
+    pub fn digests(&self, secret: &str) -> impl Iterator<Item = Digest> {
+        let hash = Sha256::digest(secret);
+        self.peppers.iter().map(move |pepper| pepper.digest(&hash))
+    }
+
+    /// The newest version.
+    pub fn newest(&self) -> u8 {
+        self.peppers[0].version
+    }
+
+    /// A seal over `bytes`. `label` keeps seals of different things apart.
+    pub fn seal(&self, label: &str, bytes: &[u8]) -> Seal {
+        self.peppers[0].seal(label, bytes)
+    }
+
+    /// Whether `seal` is one that this ring made over `bytes` under `label`.
+    pub fn is_sealed(&self, label: &str, bytes: &[u8], seal: &[u8]) -> bool {
+        let made_by = self.peppers.iter().find(|pepper| seal.first() == Some(&pepper.version));
+        made_by.is_some_and(|pepper| pepper.seal(label, bytes).as_slice().ct_eq(seal).into())
+    }
+
+    /// A key for another purpose, made from the newest pepper and `input`.
+    pub fn derive(&self, label: &str, input: &[u8]) -> Zeroizing<[u8; 32]> {
+        let mut mac = keyed(&derive(&self.peppers[0].root, label.as_bytes()));
+        mac.update(input);
+        Zeroizing::new(mac.finalize().into_bytes().into())
+    }
+}
+
+impl Pepper {
+    fn digest(&self, hash: &[u8]) -> Digest {
+        let mut mac = self.digests.clone();
+        mac.update(hash);
+        mac.finalize().into_bytes().into()
+    }
+
+    fn seal(&self, label: &str, bytes: &[u8]) -> Seal {
+        let mut mac = keyed(&derive(&self.root, label.as_bytes()));
+        mac.update(bytes);
+        let mut seal = [self.version; 33];
+        seal[1..].copy_from_slice(&mac.finalize().into_bytes());
+        seal
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let versions: Vec<_> = self.peppers.iter().map(|pepper| pepper.version).collect();
+        write!(f, "Ring{versions:?}")
+    }
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    KeyInit::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"))
+}
+
+fn derive(root: &[u8; 32], label: &[u8]) -> [u8; 32] {
+    let mut mac: Hmac<Sha256> =
+        KeyInit::new_from_slice(root).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    mac.update(label);
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_pepper_makes_other_digests_and_still_knows_the_old_ones() {
+        let old = Ring::new([(1, [7; 32])]).unwrap();
+        let both = Ring::new([(1, [7; 32]), (2, [9; 32])]).unwrap();
+        let (version, digest) = both.digest("secret");
+        assert_eq!(version, 2);
+        assert_ne!(digest, old.digest("secret").1);
+        assert_eq!(both.digests("secret").collect::<Vec<_>>(), [digest, old.digest("secret").1]);
+        assert!(both.is_sealed("row", b"bytes", &old.seal("row", b"bytes")));
+    }
+
+    #[test]
+    fn a_seal_fits_only_its_bytes_its_label_and_its_pepper() {
+        let ring = Ring::new([(1, [7; 32])]).unwrap();
+        let seal = ring.seal("row", b"bytes");
+        assert!(ring.is_sealed("row", b"bytes", &seal));
+        assert!(!ring.is_sealed("row", b"bytez", &seal));
+        assert!(!ring.is_sealed("audit", b"bytes", &seal));
+        assert!(!ring.is_sealed("row", b"bytes", &seal[..32]));
+        assert!(!ring.is_sealed("row", b"bytes", &[]));
+        assert!(!Ring::new([(1, [8; 32])]).unwrap().is_sealed("row", b"bytes", &seal));
+    }
+
+    #[test]
+    fn a_ring_needs_a_pepper_and_no_two_of_one_version() {
+        assert!(Ring::new([]).is_none());
+        assert!(Ring::new([(1, [1; 32]), (1, [2; 32])]).is_none());
+    }
+}
