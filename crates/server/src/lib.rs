@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Stead as a library. Reading order:
+//!
+//! - [`config`], [`clock`], [`error`]: settings, time and randomness, failures
+//! - [`data_dir`]: the directory with the pepper in it
+//! - [`app`]: everything a request needs, built by one function
+//! - [`store`]: the engine, none of the features' SQL
+//! - [`feed`]: the change log: the one way to write, and how mirrors follow
+//! - [`workspaces`], [`members`], [`groups`], [`accounts`], [`keys`], [`audit`]: the features: rules, SQL, HTTP
+//! - [`verify`]: the life of a verification
+//! - [`jobs`]: what happens by itself
+//! - [`http`]: the table of routes, layers, extractors, answers
+//! - [`doctor`]: checks an installation
+
+pub mod accounts;
+pub mod app;
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod data_dir;
+pub mod doctor;
+pub mod error;
+pub mod feed;
+pub mod groups;
+pub mod http;
+pub mod jobs;
+pub mod keys;
+pub mod members;
+mod seal;
+pub mod store;
+pub mod verify;
+pub mod workspaces;

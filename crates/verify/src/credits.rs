@@ -19,7 +19,7 @@ pub struct Spent {
 }
 
 impl Credits {
-    /// A counter that stands at `used` in `month`, as the store says.
+    /// A counter that stands at `used` in `month`.
     pub fn new(month: Month, used: u64) -> Self {
         Self { spent: Mutex::new(Spent { month, used, unsaved: 0 }) }
     }
@@ -52,6 +52,11 @@ impl Spent {
     /// What the store has not been told, if anything.
     pub fn unsaved(&self) -> Option<(Month, u64)> {
         (self.unsaved > 0).then_some((self.month, self.unsaved))
+    }
+
+    /// What the store holds, at start.
+    pub fn restore(&mut self, month: Month, used: u64) {
+        *self = Self { month, used, unsaved: 0 };
     }
 
     /// The store now holds `total` for `month`, `told` of it from here; other nodes may have added to it.

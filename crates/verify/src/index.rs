@@ -164,7 +164,7 @@ impl KeyIndex {
 
     /// Sets what the store knows of a lineage's credits, at start.
     pub fn restore_credits(&self, lineage: &LineageId, month: Month, used: u64) {
-        self.credits.pin().insert(lineage.clone(), Arc::new(Credits::new(month, used)));
+        self.credits(lineage).lock().restore(month, used);
     }
 
     fn put(&self, facts: KeyFacts) {

@@ -1,0 +1,379 @@
+//! Settings: a flag, else a `STEAD_…` variable, else the settings file, else the default. All mistakes are told at once.
+//! The only place that reads the environment.
+
+use crate::store::Location;
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use stead_api::permission::{Catalogue, Permission};
+use stead_api::secret::{DEFAULT_PREFIX, Form, Format, MAX_LENGTH, Secret};
+
+/// One setting, for the command line's help and for the documentation.
+pub struct Setting {
+    /// The flag without `--`, the key in the file, and with `STEAD_` in capitals the variable.
+    pub name: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+    /// Never a flag: arguments can be read by other users of the machine.
+    pub secret: bool,
+}
+
+const fn setting(name: &'static str, help: &'static str) -> Setting {
+    Setting { name, help, secret: false }
+}
+
+const fn secret(name: &'static str, help: &'static str) -> Setting {
+    Setting { name, help, secret: true }
+}
+
+/// Every setting.
+pub const SETTINGS: &[Setting] = &[
+    setting("config", "Settings file (TOML); flags and variables win over it"),
+    setting("listen", "Address and port to listen on [127.0.0.1:8080]"),
+    setting("data-dir", "Directory of the database, the pepper and the lock [./stead-data]"),
+    setting("database-url", "sqlite:<file> or postgres://…[?schema=<name>] [sqlite file in the data directory]"),
+    setting("log-format", "text or json [text]"),
+    setting("public-url", "The address people and programs reach this server by, where a proxy stands in front"),
+    setting("tls-cert", "PEM file with the certificate chain; with tls-key the server speaks HTTPS itself"),
+    setting("tls-key", "PEM file with the certificate's private key"),
+    setting("admin-email", "E-mail of the owner that the first start makes [owner@localhost]"),
+    secret("admin-api-key", "The owner's key at the first start, at least 32 characters [a random one, printed once]"),
+    secret("pepper", "Peppers as <version>:<64 hex digits>[,…] instead of the file in the data directory"),
+    setting("seats", "Seats of the workspace that the first start makes; one seat has no service accounts [10]"),
+    setting("max-accounts", "Service accounts a workspace may have [20]"),
+    setting("max-keys-per-account", "Keys a service account may have [1000]"),
+    setting("key-prefix", "What secrets begin with, before the underscore [stead]"),
+];
+
+/// The settings, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where the files are.
+    pub data_dir: PathBuf,
+    /// Where the state is.
+    pub database: Location,
+    /// Whether log lines are JSON.
+    pub log_json: bool,
+    /// The address people reach the server by.
+    pub public_url: Option<String>,
+    /// Certificate chain and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The first owner's e-mail.
+    pub admin_email: String,
+    /// The first owner's key.
+    pub admin_api_key: Option<Secret>,
+    /// The peppers, if they come from the environment.
+    pub peppers: Option<Vec<(u8, [u8; 32])>>,
+    /// What is set for a workspace and its accounts.
+    pub limits: Limits,
+    /// The form of secrets.
+    pub format: Format,
+    /// What keys may do.
+    pub catalogue: Catalogue,
+}
+
+/// What a workspace may have.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Seats of a new workspace.
+    pub seats: i64,
+    /// Service accounts in a workspace.
+    pub accounts: usize,
+    /// Keys of one account that are not revoked.
+    pub keys_per_account: usize,
+}
+
+/// The settings file: every setting by its name, and the permission catalogue.
+#[derive(Default, Deserialize)]
+struct File {
+    #[serde(flatten)]
+    settings: BTreeMap<String, toml::Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CatalogueFile {
+    /// Whether the entries replace the default ones or are added to them.
+    #[serde(default)]
+    replace: bool,
+    #[serde(default)]
+    entries: Vec<Permission>,
+}
+
+impl Config {
+    /// Reads the settings. `flags` come from the command line; the environment and the file are read here. Errors
+    /// list every mistake, one a line, and never quote a secret.
+    pub fn load(flags: &HashMap<&'static str, String>) -> Result<Self, Vec<String>> {
+        let variable = |name: &str| format!("STEAD_{}", name.to_uppercase().replace('-', "_"));
+        #[allow(clippy::disallowed_methods, reason = "this is the door")]
+        let environment: HashMap<_, _> = SETTINGS
+            .iter()
+            .filter_map(|setting| Some((setting.name, std::env::var(variable(setting.name)).ok()?)))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        let file = match flags.get("config").or_else(|| environment.get("config")) {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|error| vec![format!("config: {path}: {error}")])?,
+        };
+        Self::from_sources(flags, &environment, &file)
+    }
+
+    /// The settings from their three sources.
+    pub fn from_sources(
+        flags: &HashMap<&'static str, String>,
+        environment: &HashMap<&'static str, String>,
+        file: &str,
+    ) -> Result<Self, Vec<String>> {
+        let mut mistakes = Vec::new();
+        let mut file: File = toml::from_str(file).unwrap_or_else(|error| {
+            // The error's own text quotes the line, which may hold a secret.
+            mistakes.push(format!("settings file: not TOML: {}", error.message()));
+            File::default()
+        });
+        let catalogue: CatalogueFile = match file.settings.remove("permissions").map(toml::Value::try_into) {
+            Some(Err(error)) => {
+                mistakes.push(format!("settings file: permissions: {}", toml::de::Error::message(&error)));
+                CatalogueFile::default()
+            }
+            Some(Ok(catalogue)) => catalogue,
+            None => CatalogueFile::default(),
+        };
+        for name in file.settings.keys().filter(|name| SETTINGS.iter().all(|setting| setting.name != *name)) {
+            mistakes.push(format!("settings file: there is no setting `{name}`"));
+        }
+        let mut sources = Sources { flags, environment, file: &file.settings, mistakes };
+        let data_dir: PathBuf = sources.parse("data-dir", "a path", PathBuf::from("stead-data"));
+        let config = Self {
+            listen: sources.parse(
+                "listen",
+                "an address and a port, as in 127.0.0.1:8080",
+                SocketAddr::from(([127, 0, 0, 1], 8080)),
+            ),
+            database: sources
+                .read("database-url", database)
+                .unwrap_or_else(|| Location::Sqlite { file: data_dir.join("stead.db"), durable: true }),
+            log_json: sources.read("log-format", log_format).unwrap_or(false),
+            public_url: sources.read("public-url", public_url),
+            tls: tls(&mut sources),
+            admin_email: sources.read("admin-email", email).unwrap_or_else(|| "owner@localhost".into()),
+            format: sources
+                .read("key-prefix", |text| Format::new(text).ok_or("must be 1–10 of a-z and 0-9".into()))
+                .unwrap_or_default(),
+            admin_api_key: None,
+            peppers: sources.read("pepper", |text| peppers(text, ',')),
+            limits: Limits {
+                seats: sources.count("seats", 10, 1..=1_000_000),
+                accounts: usize::try_from(sources.count("max-accounts", 20, 1..=100_000)).unwrap_or(20),
+                keys_per_account: usize::try_from(sources.count("max-keys-per-account", 1000, 1..=1_000_000))
+                    .unwrap_or(1000),
+            },
+            catalogue: Catalogue::new(catalogue.replace, catalogue.entries).unwrap_or_else(|error| {
+                sources.mistakes.push(format!("settings file: {error}"));
+                Catalogue::default()
+            }),
+            data_dir,
+        };
+        let admin_api_key = sources.read("admin-api-key", |text| admin_api_key(&config.format, text));
+        if sources.mistakes.is_empty() { Ok(Self { admin_api_key, ..config }) } else { Err(sources.mistakes) }
+    }
+}
+
+struct Sources<'a> {
+    flags: &'a HashMap<&'static str, String>,
+    environment: &'a HashMap<&'static str, String>,
+    file: &'a BTreeMap<String, toml::Value>,
+    mistakes: Vec<String>,
+}
+
+impl Sources<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        let from_file = || {
+            self.file.get(name).map(|value| match value {
+                toml::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            })
+        };
+        self.flags.get(name).or_else(|| self.environment.get(name)).cloned().or_else(from_file)
+    }
+
+    /// The setting, read by `read`, whose error says what it must be and never quotes it.
+    fn read<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        match read(&self.text(name)?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.mistakes.push(format!("{name}: {error}"));
+                None
+            }
+        }
+    }
+
+    fn parse<T: FromStr>(&mut self, name: &str, what: &str, default: T) -> T {
+        self.read(name, |text| text.parse().map_err(|_| format!("must be {what}"))).unwrap_or(default)
+    }
+
+    fn count(&mut self, name: &str, default: i64, range: std::ops::RangeInclusive<i64>) -> i64 {
+        let what = format!("must be a number from {} to {}", range.start(), range.end());
+        self.read(name, |text| text.parse().ok().filter(|number| range.contains(number)).ok_or(what)).unwrap_or(default)
+    }
+}
+
+fn database(text: &str) -> Result<Location, String> {
+    if let Some(rest) = text.strip_prefix("sqlite:") {
+        let (file, durable) = match rest.split_once('?') {
+            None => (rest, true),
+            Some((file, "synchronous=normal")) => (file, false),
+            Some(_) => return Err("the only parameter of a sqlite URL is synchronous=normal, which loses data".into()),
+        };
+        return if file.is_empty() {
+            Err("names no file".into())
+        } else {
+            Ok(Location::Sqlite { file: file.into(), durable })
+        };
+    }
+    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+        return Err("must begin with sqlite: or postgres://".into());
+    }
+    let (base, query) = text.split_once('?').unwrap_or((text, ""));
+    let (ours, theirs): (Vec<_>, Vec<_>) =
+        query.split('&').filter(|part| !part.is_empty()).partition(|part| part.starts_with("schema="));
+    let schema = ours.first().map(|part| part["schema=".len()..].to_owned());
+    let plain = |name: &String| {
+        (1..=63).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    if !schema.iter().all(plain) {
+        return Err("schema must be 1–63 of a-z, 0-9 and _".into());
+    }
+    let url = if theirs.is_empty() { base.to_owned() } else { format!("{base}?{}", theirs.join("&")) };
+    Ok(Location::Postgres { url, schema })
+}
+
+fn log_format(text: &str) -> Result<bool, String> {
+    match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err("must be text or json".into()),
+    }
+}
+
+fn public_url(text: &str) -> Result<String, String> {
+    let url: http::Uri = text.parse().map_err(|_| "must be a URL, as in https://keys.example.com")?;
+    let fits = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some() && url.query().is_none();
+    if fits {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("must be a URL, as in https://keys.example.com".into())
+    }
+}
+
+fn email(text: &str) -> Result<String, String> {
+    let fits = text.len() <= 254
+        && text.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    let plain = text.chars().all(|c| !c.is_whitespace() && !c.is_control());
+    if fits && plain { Ok(text.to_lowercase()) } else { Err("must be an e-mail address".into()) }
+}
+
+fn tls(sources: &mut Sources<'_>) -> Option<(PathBuf, PathBuf)> {
+    match (sources.text("tls-cert"), sources.text("tls-key")) {
+        (Some(cert), Some(key)) => Some((cert.into(), key.into())),
+        (None, None) => None,
+        _ => {
+            sources.mistakes.push("tls-cert, tls-key: the one needs the other".into());
+            None
+        }
+    }
+}
+
+/// Peppers as `<version>:<64 hex digits>`, apart by `separator`.
+pub fn peppers(text: &str, separator: char) -> Result<Vec<(u8, [u8; 32])>, String> {
+    let one = |entry: &str| {
+        let (version, hex) = entry.trim().split_once(':')?;
+        let mut bytes = [0; 32];
+        let digits = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+        digits.then_some(())?;
+        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some((version.parse().ok()?, bytes))
+    };
+    let entries = text.split(separator).filter(|entry| !entry.trim().is_empty());
+    let all: Option<Vec<_>> = entries.map(one).collect();
+    all.filter(|all| !all.is_empty()).ok_or_else(|| "must be <version>:<64 hex digits>, one or more".into())
+}
+
+fn admin_api_key(format: &Format, text: &str) -> Result<Secret, String> {
+    match format.inspect(text) {
+        Ok(Form::Foreign) if text.len() >= 32 => Ok(Secret::new(text)),
+        Ok(Form::Native { .. }) => Ok(Secret::new(text)),
+        Err(_) if text.starts_with(DEFAULT_PREFIX) => Err("begins like a Stead key but isn't one".into()),
+        _ => Err(format!("must be 32–{MAX_LENGTH} printable ASCII characters without blanks")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(settings: &[(&'static str, &str)], file: &str) -> Result<Config, Vec<String>> {
+        let environment = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Config::from_sources(&HashMap::new(), &environment, file)
+    }
+
+    #[test]
+    fn without_settings_everything_has_a_default() {
+        let config = load(&[], "").unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.database, Location::Sqlite { file: "stead-data/stead.db".into(), durable: true });
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
+        let file = "listen = '127.0.0.1:1'\nmax-accounts = 1\nseats = 1";
+        let environment = HashMap::from([("listen", "127.0.0.1:2".to_owned()), ("max-accounts", "2".to_owned())]);
+        let flags = HashMap::from([("listen", "127.0.0.1:3".to_owned())]);
+        let config = Config::from_sources(&flags, &environment, file).unwrap();
+        assert_eq!((config.listen.port(), config.limits.accounts, config.limits.seats), (3, 2, 1));
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_and_no_secret_is_quoted() {
+        let settings = [
+            ("listen", "nowhere"),
+            ("log-format", "xml"),
+            ("tls-cert", "cert.pem"),
+            ("admin-api-key", "too short, and secret"),
+            ("pepper", "1:abcd"),
+            ("seats", "0"),
+        ];
+        let mistakes = load(&settings, "port = 1").unwrap_err();
+        assert_eq!(mistakes.len(), 7, "{mistakes:?}");
+        assert!(mistakes.iter().all(|mistake| !mistake.contains("secret") && !mistake.contains("abcd")));
+    }
+
+    #[test]
+    fn database_urls() {
+        let of = |url| load(&[("database-url", url)], "").map(|config| config.database);
+        assert_eq!(of("sqlite:/a/b.db").unwrap(), Location::Sqlite { file: "/a/b.db".into(), durable: true });
+        let postgres = of("postgres://u@h/d?sslmode=require&schema=s1").unwrap();
+        assert_eq!(
+            postgres,
+            Location::Postgres { url: "postgres://u@h/d?sslmode=require".into(), schema: Some("s1".into()) }
+        );
+        for bad in ["mysql://h/d", "sqlite:", "sqlite:x?y=z", "postgres://h/d?schema=A;drop"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_catalogue_is_data() {
+        let file = "[permissions]\nreplace = true\n[[permissions.entries]]\nname = 'invoices_read'\ndescription = 'Read invoices'\ngroup = 'Billing'";
+        let config = load(&[], file).unwrap();
+        assert!(config.catalogue.place("invoices_read").is_some());
+        assert!(config.catalogue.place("text_to_speech").is_none());
+        assert!(load(&[], "permissions = 3").is_err());
+    }
+}

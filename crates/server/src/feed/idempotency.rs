@@ -1,0 +1,133 @@
+//! First outcomes of POSTs that came with an `Idempotency-Key`, so that a retry learns what became of the first try.
+//!
+//! An outcome is written in the transaction it belongs to, and is bound to the caller, the route and the body. A
+//! secret lies in it for a minute, sealed under a key made from the `Idempotency-Key`, of which only a hash is
+//! stored: neither the database nor a backup can open it. Refusals are not kept: nothing was done, so the retry is judged
+//! anew.
+
+use super::mutation::Made;
+use super::queries;
+use crate::error::Failure;
+use crate::store::{Error, Tx};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use stead_api::error::ErrorCode;
+use stead_api::id::WorkspaceId;
+use stead_api::secret::Secret;
+use stead_api::time::Timestamp;
+use stead_verify::pepper::Ring;
+
+/// How long an outcome is kept.
+const KEPT_SECONDS: i64 = 24 * 60 * 60;
+/// How long a secret is repeated.
+const SECRET_SECONDS: i64 = 60;
+
+/// A request that may come again.
+#[derive(Clone)]
+pub struct Retry {
+    key: String,
+    request_hash: Vec<u8>,
+}
+
+/// What is kept of the first try.
+pub(super) struct Outcome {
+    pub(super) request_hash: Vec<u8>,
+    pub(super) at: i64,
+    pub(super) answer: String,
+    pub(super) key_id: Option<String>,
+    pub(super) sealed_secret: Option<Vec<u8>>,
+}
+
+impl Retry {
+    /// A request with the header's text, the method and path it came to, and its body.
+    pub fn new(key: &str, route: &str, body: &[u8]) -> Self {
+        let request_hash = Sha256::new().chain_update(route).chain_update([0]).chain_update(body).finalize();
+        Self { key: key.to_owned(), request_hash: request_hash.to_vec() }
+    }
+
+    fn key_hash(&self, ring: &Ring) -> [u8; 32] {
+        *ring.derive("idempotency hash", self.key.as_bytes())
+    }
+
+    fn cipher(&self, ring: &Ring) -> Result<LessSafeKey, Failure> {
+        let key = ring.derive("idempotency seal", self.key.as_bytes());
+        UnboundKey::new(&AES_256_GCM, &*key)
+            .map(LessSafeKey::new)
+            .map_err(|_| Failure::Defect("an AES key of 32 bytes".into()))
+    }
+
+    /// The first outcome, if there was one within the last day.
+    pub(super) fn first_outcome<T: DeserializeOwned>(
+        &self,
+        tx: &mut Tx<'_>,
+        ring: &Ring,
+        now: Timestamp,
+        workspace: &WorkspaceId,
+        caller: &str,
+    ) -> Result<Option<Made<T>>, Failure> {
+        let Some(outcome) = queries::outcome(tx, workspace, caller, &self.key_hash(ring))? else { return Ok(None) };
+        let age = now.seconds() - Timestamp(outcome.at).seconds();
+        if age >= KEPT_SECONDS {
+            return Ok(None);
+        }
+        if outcome.request_hash != self.request_hash {
+            let message = "This Idempotency-Key was used with another route or body in the last 24 hours.";
+            return Err(Failure::refused(ErrorCode::IdempotencyKeyReused, message));
+        }
+        let value = serde_json::from_str(&outcome.answer).map_err(|error| Failure::Defect(error.to_string()))?;
+        let secret = match (&outcome.key_id, outcome.sealed_secret) {
+            (None, _) => None,
+            (Some(_), Some(sealed)) if age < SECRET_SECONDS => Some(self.open(ring, sealed)?),
+            (Some(key_id), _) => {
+                let message = "The key was made by the first try, and its secret was shown then. Rotate the key to get a new secret.";
+                let mut refusal = Failure::refused(ErrorCode::SecretAlreadyShown, message);
+                if let Failure::Refused(refusal) = &mut refusal {
+                    refusal.key_id = Some(key_id.as_str().into());
+                }
+                return Err(refusal);
+            }
+        };
+        Ok(Some(Made { value, secret, key_id: outcome.key_id.map(Into::into) }))
+    }
+
+    /// Keeps an outcome. `nonce` is random.
+    pub(super) fn keep<T: Serialize>(
+        &self,
+        tx: &mut Tx<'_>,
+        ring: &Ring,
+        now: Timestamp,
+        nonce: [u8; NONCE_LEN],
+        workspace: &WorkspaceId,
+        caller: &str,
+        made: &Made<T>,
+    ) -> Result<(), Failure> {
+        let answer = serde_json::to_string(&made.value).map_err(|error| Failure::Defect(error.to_string()))?;
+        let sealed_secret = made.secret.as_ref().map(|secret| self.seal(ring, nonce, secret)).transpose()?;
+        let key_id = made.key_id.as_ref().map(ToString::to_string);
+        let outcome = Outcome { request_hash: self.request_hash.clone(), at: now.0, answer, key_id, sealed_secret };
+        Ok(queries::save_outcome(tx, workspace, caller, &self.key_hash(ring), outcome)?)
+    }
+
+    fn seal(&self, ring: &Ring, nonce: [u8; NONCE_LEN], secret: &Secret) -> Result<Vec<u8>, Failure> {
+        let mut text = secret.expose().as_bytes().to_vec();
+        self.cipher(ring)?
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut text)
+            .map_err(|_| Failure::Defect("a secret could not be sealed".into()))?;
+        Ok([nonce.as_slice(), &text].concat())
+    }
+
+    fn open(&self, ring: &Ring, sealed: Vec<u8>) -> Result<Secret, Failure> {
+        let broken = || Failure::Defect("a sealed secret can't be opened".into());
+        let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(broken)?;
+        let mut text = text.to_vec();
+        let opened = self.cipher(ring)?.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut text);
+        let opened = opened.map_err(|_| broken())?.to_vec();
+        String::from_utf8(opened).map(Secret::new).map_err(|_| broken())
+    }
+}
+
+/// Forgets what is too old: sealed secrets after a minute, outcomes after a day.
+pub fn forget_old(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Error> {
+    queries::forget_outcomes(tx, now.plus_seconds(-SECRET_SECONDS), now.plus_seconds(-KEPT_SECONDS))
+}

@@ -1,0 +1,105 @@
+//! The change log: what every committed change leaves behind, so that each node's mirror can follow.
+//!
+//! A change has a place: a bucket (from its workspace) and a number that follows the order of the commits within the
+//! bucket. Answers carry the place as a [`Revision`].
+//!
+//! - [`mutation`]: the one way to write: state, audit rows and change-log rows in one transaction
+//! - [`follow`]: filling the mirror at start, and following other nodes' changes
+//! - [`idempotency`]: first outcomes, for retries
+
+pub mod follow;
+pub mod idempotency;
+pub mod mutation;
+mod queries;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use stead_api::id::WorkspaceId;
+use tokio::sync::Notify;
+
+/// Rows of the clock: writes of workspaces in different buckets don't wait for each other's commit.
+pub const BUCKETS: usize = 16;
+
+/// The place of a committed change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revision {
+    bucket: usize,
+    seq: i64,
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.bucket, self.seq)
+    }
+}
+
+impl FromStr for Revision {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (bucket, seq) = text.split_once('-').ok_or(())?;
+        let revision = Self { bucket: bucket.parse().map_err(drop)?, seq: seq.parse().map_err(drop)? };
+        // Only the spelling that `Display` gives: `+1` and `01` parse as numbers, too.
+        if revision.bucket < BUCKETS && revision.to_string() == text { Ok(revision) } else { Err(()) }
+    }
+}
+
+/// The bucket of a workspace's changes.
+pub fn bucket(workspace: &WorkspaceId) -> usize {
+    crc32fast::hash(workspace.as_str().as_bytes()) as usize % BUCKETS
+}
+
+/// How far this node's mirror has come.
+#[derive(Default)]
+pub struct Progress {
+    seqs: [AtomicI64; BUCKETS],
+    moved: Notify,
+    /// Wakes the follower ahead of its next poll.
+    pub wake: Notify,
+}
+
+impl Progress {
+    /// The state of a workspace that the mirror has reached.
+    pub fn of(&self, workspace: &WorkspaceId) -> Revision {
+        let bucket = bucket(workspace);
+        Revision { bucket, seq: self.seqs[bucket].load(Ordering::Acquire) }
+    }
+
+    /// Whether the mirror has reached a revision.
+    pub fn has(&self, revision: Revision) -> bool {
+        self.seqs[revision.bucket].load(Ordering::Acquire) >= revision.seq
+    }
+
+    /// Waits until the mirror has reached a revision.
+    pub async fn reach(&self, revision: Revision) {
+        loop {
+            let moved = self.moved.notified();
+            if self.has(revision) {
+                return;
+            }
+            self.wake.notify_one();
+            moved.await;
+        }
+    }
+
+    /// Notes that every change of a bucket up to `seq` is in the mirror.
+    fn advance(&self, bucket: usize, seq: i64) {
+        self.seqs[bucket].fetch_max(seq, Ordering::AcqRel);
+        self.moved.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_reads_back_as_itself_and_nothing_else_does() {
+        let revision = Revision { bucket: 3, seq: 41 };
+        assert_eq!(revision.to_string().parse(), Ok(revision));
+        for bad in ["", "3", "16-1", "-1-1", "3-", "03-1", "3-+1", "3-x"] {
+            assert_eq!(bad.parse::<Revision>(), Err(()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The one way to write: state, audit rows, change-log rows and the first outcome in one transaction; the mirror of
+//! this node follows before anybody hears of the commit.
+//!
+//! In a transaction, in this order: lock the workspace's row (which makes "count, then insert" right), answer a retry,
+//! judge the caller anew, do the work, append the audit rows, and bump the change clock last, since all writes of a
+//! bucket wait for each other there.
+
+use super::idempotency::Retry;
+use super::queries::Change;
+use super::{Revision, bucket, queries};
+use crate::app::App;
+use crate::audit::{self, AuditRow};
+use crate::error::Failure;
+use crate::members::{self, Authority, Caller};
+use crate::store::{Proof, Provable, Tx, Written};
+use crate::workspaces::{self, WorkspaceRow};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use stead_api::id::{AuditId, KeyId, WorkspaceId};
+use stead_api::secret::Secret;
+use stead_api::time::Timestamp;
+use stead_verify::facts::Fact;
+
+/// What can change, as the change log calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// A workspace.
+    Workspace,
+    /// A person.
+    Member,
+    /// A service account.
+    Account,
+    /// A key.
+    Key,
+}
+
+impl ChangeKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Workspace, Self::Member, Self::Account, Self::Key];
+
+    /// The word in the change log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Workspace => "workspace",
+            Self::Member => "member",
+            Self::Account => "account",
+            Self::Key => "key",
+        }
+    }
+}
+
+/// What an audit row is about.
+pub struct Target {
+    kind: &'static str,
+    id: String,
+    name: String,
+}
+
+impl Target {
+    /// A thing of a kind, with its id and its name at the time.
+    pub fn new(kind: &'static str, id: &str, name: &str) -> Self {
+        Self { kind, id: id.to_owned(), name: name.to_owned() }
+    }
+}
+
+/// What an operation has made.
+pub struct Made<T> {
+    /// The answer. Kept for retries, so it never holds a secret.
+    pub value: T,
+    /// The secret that goes with it, if one was made.
+    pub secret: Option<Secret>,
+    /// The key whose secret it is.
+    pub key_id: Option<KeyId>,
+}
+
+impl<T> From<T> for Made<T> {
+    fn from(value: T) -> Self {
+        Self { value, secret: None, key_id: None }
+    }
+}
+
+impl<T> Made<T> {
+    /// An answer that goes with a secret, or with none.
+    pub fn with_secret(value: T, secret: Option<Secret>) -> Self {
+        Self { value, secret, key_id: None }
+    }
+}
+
+/// A committed operation.
+pub struct Committed<T> {
+    /// The answer.
+    pub value: T,
+    /// The secret that goes with it.
+    pub secret: Option<Secret>,
+    /// The place of the change; `None` if nothing had to be changed.
+    pub revision: Option<Revision>,
+}
+
+/// A write under way in one workspace.
+pub struct Mutation<'a, 't> {
+    /// The server.
+    pub app: &'a App,
+    /// The transaction.
+    pub tx: &'a mut Tx<'t>,
+    /// The instant of the write.
+    pub now: Timestamp,
+    /// The workspace, locked.
+    pub workspace: WorkspaceRow,
+    /// What the caller may do, judged in this transaction.
+    pub authority: Authority,
+    changes: Vec<Change>,
+    facts: Vec<Fact>,
+    audit: Vec<(&'static str, Target, Value)>,
+}
+
+impl Mutation<'_, '_> {
+    /// The workspace's id.
+    pub fn workspace_id(&self) -> WorkspaceId {
+        self.workspace.id()
+    }
+
+    /// Notes a changed row: for the change log, and for this node's mirror once it is committed.
+    pub fn changed(&mut self, kind: ChangeKind, id: &str, version: i64, fact: Fact) {
+        let change =
+            Change { seq: 0, kind: kind.as_str().into(), workspace_id: self.workspace_id(), id: id.into(), version };
+        self.changes.push(change);
+        self.facts.push(fact);
+    }
+
+    /// Notes that the workspace's own facts changed.
+    pub fn workspace_changed(&mut self) {
+        let id = self.workspace_id();
+        let change = Change {
+            seq: 0,
+            kind: ChangeKind::Workspace.as_str().into(),
+            workspace_id: id,
+            id: self.workspace.id.clone(),
+            version: self.workspace.version + 1,
+        };
+        self.changes.push(change);
+    }
+
+    /// Adds a row to the audit log. `activity` is one of the wire's names (§15.7); `details` never holds a secret.
+    pub fn audit(&mut self, activity: &'static str, target: Target, details: Value) {
+        self.audit.push((activity, target, details));
+    }
+}
+
+/// What a transaction brings back, to be acted on once it is committed.
+struct Done<T> {
+    made: Option<Made<T>>,
+    facts: Vec<Fact>,
+    revision: Option<Revision>,
+    proof: Option<Proof>,
+}
+
+impl<T> Provable for Done<T> {
+    fn proof(&self) -> Option<Proof> {
+        self.proof.clone()
+    }
+}
+
+/// Runs an operation in the caller's workspace.
+pub async fn mutate<T>(
+    app: &Arc<App>,
+    caller: &Caller,
+    retry: Option<Retry>,
+    operation: impl Fn(&mut Mutation<'_, '_>) -> Result<Made<T>, Failure> + Send + 'static,
+) -> Result<Committed<T>, Failure>
+where
+    T: Serialize + DeserializeOwned + Send + 'static,
+{
+    let workspace =
+        caller.workspace_id().ok_or_else(|| Failure::Defect("a caller without a workspace".into()))?.clone();
+    let id = workspace.clone();
+    let open = move |_: &App, tx: &mut Tx<'_>| workspaces::lock(tx, &id).map(Some);
+    let committed = write(app, workspace, caller.clone(), retry, open, operation).await?;
+    committed.ok_or_else(|| Failure::Defect("the workspace was opened, but nothing was done".into()))
+}
+
+/// Runs an operation in a workspace that `open` locks or makes; nothing is done if it gives none.
+pub async fn write<T>(
+    app: &Arc<App>,
+    workspace: WorkspaceId,
+    caller: Caller,
+    retry: Option<Retry>,
+    open: impl Fn(&App, &mut Tx<'_>) -> Result<Option<WorkspaceRow>, Failure> + Send + 'static,
+    operation: impl Fn(&mut Mutation<'_, '_>) -> Result<Made<T>, Failure> + Send + 'static,
+) -> Result<Option<Committed<T>>, Failure>
+where
+    T: Serialize + DeserializeOwned + Send + 'static,
+{
+    let bucket = bucket(&workspace);
+    let worker = app.clone();
+    let work = move |tx: &mut Tx<'_>| {
+        let app = &*worker;
+        let nothing = Done { made: None, facts: Vec::new(), revision: None, proof: None };
+        let Some(row) = open(app, tx)? else { return Ok(nothing) };
+        let now = app.clock.now();
+        let authority = members::authorize(tx, &app.ring, &caller, &row, now)?;
+        if let (Some(retry), Some(key)) = (&retry, caller.key_id()) {
+            if let Some(made) = retry.first_outcome(tx, &app.ring, now, &workspace, key.as_str())? {
+                return Ok(Done { made: Some(made), ..nothing });
+            }
+        }
+        let mut mutation = Mutation {
+            app,
+            tx,
+            now,
+            workspace: row,
+            authority,
+            changes: Vec::new(),
+            facts: Vec::new(),
+            audit: Vec::new(),
+        };
+        let made = operation(&mut mutation)?;
+        let Mutation { tx, workspace: mut row, authority, mut changes, mut facts, audit: entries, .. } = mutation;
+        if entries.is_empty() {
+            // Nothing was changed: the caller wanted what is there already.
+            let changed = !changes.is_empty();
+            return if changed {
+                Err(Failure::Defect("a change without an audit row".into()))
+            } else {
+                Ok(Done { made: Some(made), ..nothing })
+            };
+        }
+        let mut proof = None;
+        let actor = caller.describe(&authority).to_string();
+        for (activity, target, details) in entries {
+            let id = AuditId::from_random(app.entropy.id());
+            let target = json!({ "type": target.kind, "id": target.id, "name": target.name }).to_string();
+            let entry = AuditRow {
+                seq: 0,
+                id: id.to_string(),
+                at: now.0,
+                activity: activity.into(),
+                actor: actor.clone(),
+                target,
+                details: details.to_string(),
+                hash: Vec::new(),
+            };
+            audit::append(tx, &app.ring, &mut row, entry)?;
+            proof =
+                Some(Proof { lock: workspaces::touch(&workspace), find: audit::proof(&workspace, row.audit_seq, &id) });
+        }
+        workspaces::save_end(tx, &app.ring, &mut row)?;
+        if changes.iter().any(|change| change.kind == ChangeKind::Workspace.as_str()) {
+            facts.insert(0, Fact::Workspace(row.facts(&app.ring)));
+        }
+        if let (Some(retry), Some(key)) = (&retry, caller.key_id()) {
+            retry.keep(tx, &app.ring, now, app.entropy.bytes(), &workspace, key.as_str(), &made)?;
+        }
+        let last = queries::bump(tx, bucket, changes.len())?;
+        let first = last - i64::try_from(changes.len()).unwrap_or(0) + 1;
+        for (seq, change) in (first..).zip(&mut changes) {
+            change.seq = seq;
+            queries::append(tx, bucket, now, change)?;
+        }
+        Ok(Done { made: Some(made), facts, revision: Some(Revision { bucket, seq: last }), proof })
+    };
+    let mirror = app.clone();
+    let committed = move |done: &Done<T>| {
+        for fact in &done.facts {
+            mirror.index.apply(fact.clone());
+        }
+        match done.revision {
+            // Numbers of other nodes' changes may lie before this one: the follower moves past them in order.
+            _ if mirror.store.is_shared() => mirror.progress.wake.notify_one(),
+            Some(revision) => mirror.progress.advance(revision.bucket, revision.seq),
+            None => {}
+        }
+    };
+    match app.store.write(work, committed).await {
+        Written::Committed(Done { made, revision, .. }) => {
+            Ok(made.map(|made| Committed { value: made.value, secret: made.secret, revision }))
+        }
+        Written::Aborted(failure) => Err(failure),
+        Written::Unknown => Err(Failure::OutcomeUnknown),
+    }
+}

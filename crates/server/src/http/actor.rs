@@ -1,0 +1,141 @@
+//! From a request to its caller: the gate in front of every route.
+
+use crate::app::App;
+use crate::error::Failure;
+use crate::members::{self, Access, Caller, Request as Origin};
+use crate::store::Tx;
+use crate::verify::{Manner, verify};
+use crate::{feed, workspaces};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::IpAddr;
+use std::sync::Arc;
+use stead_api::error::ErrorCode;
+use stead_api::id::RequestId;
+use stead_api::permission::Catalogue;
+use stead_api::secret::MAX_LENGTH;
+use stead_api::verify::DecisionCode;
+use stead_verify::decide::Ask;
+use stead_verify::index::KeyRecord;
+use stead_verify::permissions::PermissionSet;
+
+/// The address of the connection's other end, put into each request by the accept loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<IpAddr>);
+
+/// What the gate needs to know: the server, and who may pass.
+#[derive(Clone)]
+pub struct Gate {
+    /// The server.
+    pub app: Arc<App>,
+    /// Who may pass.
+    pub access: Access,
+}
+
+/// Lets a request through if its key may call the route; the handler finds the [`Caller`]. Who comes first, what
+/// afterwards: no body is read before.
+pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    if gate.access == Access::Anyone {
+        return next.run(request).await;
+    }
+    let mut identified = identify(&gate, &request);
+    if let Ok(caller) = &identified
+        && matches!(gate.access, Access::Manager(_) | Access::AccountManager(_))
+        // Writes are judged once more in their own transaction; this answers who may not even read.
+        && let Err(failure) = judge(&gate.app, caller).await
+    {
+        identified = Err(failure);
+    }
+    match identified {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(failure) => failure.into_response(),
+    }
+}
+
+fn identify(gate: &Gate, request: &Request) -> Result<Caller, Failure> {
+    let presented = credential(request.headers())?;
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+    let key = authenticate(&gate.app, presented, peer, gate.access)?;
+    let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let origin = Origin {
+        id: request.extensions().get::<RequestId>().cloned().unwrap_or_else(|| "".into()),
+        ip: peer,
+        user_agent: agent.map(|text| text.chars().take(200).collect()),
+    };
+    Ok(Caller::new(key, gate.access, origin))
+}
+
+/// Judges a caller by the store's present state.
+async fn judge(app: &Arc<App>, caller: &Caller) -> Result<(), Failure> {
+    let (worker, caller) = (app.clone(), caller.clone());
+    let read = move |tx: &mut Tx<'_>| {
+        let id = caller.workspace_id().ok_or_else(|| Failure::Defect("a caller without a workspace".into()))?;
+        let workspace = workspaces::find(tx, id)?.ok_or_else(|| Failure::Defect("a key without a workspace".into()))?;
+        members::authorize(tx, &worker.ring, &caller, &workspace, worker.clock.now()).map(drop)
+    };
+    app.store.read(read).await
+}
+
+/// The one key that a request presents (wire §2: `xi-api-key` and nothing else).
+fn credential(headers: &HeaderMap) -> Result<&str, Failure> {
+    let mut keys = headers.get_all("xi-api-key").iter();
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if key.len() <= MAX_LENGTH => key.to_str().map_err(|_| invalid()),
+        (Some(_), None) => Err(invalid()),
+        (Some(_), Some(_)) => {
+            Err(Failure::refused(ErrorCode::InvalidAuthorizationHeader, "More than one xi-api-key header came."))
+        }
+        (None, _) if headers.contains_key(header::AUTHORIZATION) => Err(Failure::refused(
+            ErrorCode::InvalidAuthorizationHeader,
+            "Send the key in the header xi-api-key, not in Authorization.",
+        )),
+        (None, _) => {
+            Err(Failure::refused(ErrorCode::MissingApiKey, "No API key came; send one in the header xi-api-key."))
+        }
+    }
+}
+
+fn invalid() -> Failure {
+    Failure::refused(ErrorCode::InvalidApiKey, "The API key is not valid.")
+}
+
+fn authenticate(app: &App, presented: &str, peer: Option<IpAddr>, access: Access) -> Result<Arc<KeyRecord>, Failure> {
+    let ask = Ask { permissions: needed(&app.catalogue, access)?, ip: peer, cost: 0 };
+    let verdict = verify(app, presented, &ask, Manner::default());
+    let refuse = |code, message: &str| Err(Failure::refused(code, message));
+    match (verdict.code, verdict.key) {
+        (DecisionCode::Valid, Some(key)) => Ok(key),
+        (DecisionCode::Revoked, _) => refuse(ErrorCode::ApiKeyRevoked, "The API key was revoked."),
+        (DecisionCode::WorkspaceDisabled, _) => refuse(ErrorCode::WorkspaceDisabled, "The workspace is disabled."),
+        (DecisionCode::AccountDisabled, _) => {
+            refuse(ErrorCode::AccountDisabled, "The account of the API key is disabled.")
+        }
+        (DecisionCode::Disabled, _) => refuse(ErrorCode::ApiKeyDisabled, "The API key is disabled."),
+        (DecisionCode::Expired, _) => refuse(ErrorCode::ApiKeyExpired, "The API key has expired."),
+        (DecisionCode::IpNotAllowed, _) => {
+            refuse(ErrorCode::IpNotAllowed, "The API key may not be used from this address.")
+        }
+        (DecisionCode::InsufficientPermissions, _) => {
+            Err(members::lacks_permission(access.permission().unwrap_or_default()))
+        }
+        (DecisionCode::Malformed | DecisionCode::NotFound, _)
+        | (DecisionCode::Valid | DecisionCode::UsageExceeded, _) => Err(invalid()),
+    }
+}
+
+/// What a route's permission is in the catalogue. Stead's own entries are in every catalogue.
+fn needed(catalogue: &Catalogue, access: Access) -> Result<PermissionSet, Failure> {
+    let Some(name) = access.permission() else { return Ok(PermissionSet::EMPTY) };
+    let place = catalogue.place(name).ok_or_else(|| Failure::Defect(format!("{name} is in no catalogue")))?;
+    Ok(std::iter::once(place).collect())
+}
+
+/// The revision of the caller's workspace that this node has reached.
+pub fn revision(app: &App, caller: &Caller) -> Option<feed::Revision> {
+    caller.workspace_id().map(|workspace| app.progress.of(workspace))
+}

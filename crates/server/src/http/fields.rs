@@ -1,0 +1,344 @@
+//! Reading input field by field, so that all mistakes are told at once, in the wire's shape C (§3.1).
+//!
+//! Unknown fields are ignored, as the SDKs need; null and `"no_update"` mean "unchanged" where a field may be absent.
+
+use crate::error::{Failure, field_error};
+use ipnet::IpNet;
+use serde_json::{Map, Value};
+use std::net::IpAddr;
+use stead_api::error::FieldError;
+use stead_api::key::{Change, Permissions};
+use stead_api::permission::Catalogue;
+
+/// Most networks of a key (wire §7.2).
+const MAX_NETWORKS: usize = 100;
+/// Numbers on the wire must be exact in every client: up to 2^53 − 1.
+pub const MAX_NUMBER: i64 = 9_007_199_254_740_991;
+
+/// A JSON object being read.
+pub struct Fields<'a> {
+    object: &'a Map<String, Value>,
+    mistakes: Vec<FieldError>,
+}
+
+/// A body as an object, or the mistake that it is none.
+pub fn object(body: &Value) -> Result<&Map<String, Value>, Failure> {
+    body.as_object()
+        .ok_or_else(|| Failure::invalid(&["body"], "model_attributes_type", "Input should be a valid object"))
+}
+
+impl<'a> Fields<'a> {
+    /// Begins reading.
+    pub fn new(object: &'a Map<String, Value>) -> Self {
+        Self { object, mistakes: Vec::new() }
+    }
+
+    /// What was read, if there was no mistake.
+    pub fn finish<T>(self, value: T) -> Result<T, Failure> {
+        if self.mistakes.is_empty() { Ok(value) } else { Err(Failure::Invalid(self.mistakes)) }
+    }
+
+    /// Notes a mistake in a field.
+    pub fn mistake(&mut self, name: &str, kind: &str, message: impl Into<String>) {
+        self.mistakes.push(field_error(&["body", name], kind, message));
+    }
+
+    /// The value, unless it is absent or null.
+    pub fn value(&self, name: &str) -> Option<&'a Value> {
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Text that must be there.
+    pub fn required_text(&mut self, name: &str, longest: usize) -> String {
+        if self.object.contains_key(name) {
+            let text = self.text_of(name, &self.object[name], 1, longest);
+            return text.unwrap_or_default();
+        }
+        self.mistake(name, "missing", "Field required");
+        String::new()
+    }
+
+    /// Text that may be absent.
+    pub fn text(&mut self, name: &str, shortest: usize, longest: usize) -> Option<String> {
+        let value = self.value(name)?;
+        self.text_of(name, value, shortest, longest)
+    }
+
+    fn text_of(&mut self, name: &str, value: &Value, shortest: usize, longest: usize) -> Option<String> {
+        let Value::String(text) = value else {
+            self.mistake(name, "string_type", "Input should be a valid string");
+            return None;
+        };
+        let length = text.chars().count();
+        if length < shortest || (shortest > 0 && text.trim().is_empty()) {
+            self.mistake(name, "string_too_short", format!("String should have at least {shortest} character"));
+        } else if length > longest {
+            self.mistake(name, "string_too_long", format!("String should have at most {longest} characters"));
+        } else if !text.chars().all(is_printable) {
+            self.mistake(name, "value_error", "must not contain control or text-direction characters");
+        } else {
+            return Some(text.clone());
+        }
+        None
+    }
+
+    /// True or false, or absent.
+    pub fn boolean(&mut self, name: &str) -> Option<bool> {
+        let value = self.value(name)?;
+        self.boolean_of(name, value)
+    }
+
+    fn boolean_of(&mut self, name: &str, value: &Value) -> Option<bool> {
+        let read = value.as_bool();
+        if read.is_none() {
+            self.mistake(name, "bool_type", "Input should be a valid boolean");
+        }
+        read
+    }
+
+    /// A number within bounds, or absent.
+    pub fn number(&mut self, name: &str, least: i64, most: i64) -> Option<i64> {
+        let value = self.value(name)?;
+        self.number_of(name, value, least, most)
+    }
+
+    fn number_of(&mut self, name: &str, value: &Value, least: i64, most: i64) -> Option<i64> {
+        // 5.0 is 5: JavaScript knows no difference.
+        #[allow(clippy::cast_possible_truncation, reason = "checked to be whole and exact")]
+        let whole = |number: f64| (number.fract() == 0.0 && number.abs() <= MAX_NUMBER as f64).then_some(number as i64);
+        let Some(number) = value.as_i64().or_else(|| value.as_f64().and_then(whole)) else {
+            self.mistake(name, "int_type", "Input should be a valid integer");
+            return None;
+        };
+        if number < least {
+            self.mistake(name, "greater_than_equal", format!("Input should be greater than or equal to {least}"));
+            None
+        } else if number > most {
+            self.mistake(name, "less_than_equal", format!("Input should be less than or equal to {most}"));
+            None
+        } else {
+            Some(number)
+        }
+    }
+
+    /// One of the wire's tokens in place of a value.
+    fn token(value: &Value, token: &str) -> bool {
+        value.as_str() == Some(token)
+    }
+
+    /// A field of a PATCH: a value, `"clear"`, or (absent, null, `"no_update"`) nothing.
+    fn change<T>(&mut self, name: &str, read: impl FnOnce(&mut Self, &'a Value) -> Option<T>) -> Option<Change<T>> {
+        match self.value(name)? {
+            value if Self::token(value, "no_update") => None,
+            value if Self::token(value, "clear") => Some(Change::Clear),
+            value => read(self, value).map(Change::Set),
+        }
+    }
+
+    /// A number in a PATCH.
+    pub fn number_change(&mut self, name: &str, least: i64, most: i64) -> Option<Change<i64>> {
+        self.change(name, |fields, value| fields.number_of(name, value, least, most))
+    }
+
+    /// True or false in a PATCH.
+    pub fn boolean_change(&mut self, name: &str) -> Option<Change<bool>> {
+        self.change(name, |fields, value| fields.boolean_of(name, value))
+    }
+
+    /// Networks in a PATCH.
+    pub fn networks_change(&mut self, name: &str) -> Option<Change<Vec<String>>> {
+        self.change(name, |fields, value| fields.networks_of(name, value))
+    }
+
+    /// True or false or `"no_update"`.
+    pub fn boolean_or_no_update(&mut self, name: &str) -> Option<bool> {
+        let value = self.value(name).filter(|value| !Self::token(value, "no_update"))?;
+        self.boolean_of(name, value)
+    }
+
+    /// Networks, or absent.
+    pub fn networks(&mut self, name: &str) -> Option<Vec<String>> {
+        let value = self.value(name)?;
+        self.networks_of(name, value)
+    }
+
+    /// Addresses and networks, written out as networks. An address becomes a network of one; an IPv4 address in its
+    /// IPv6 form becomes IPv4, since that is how callers' addresses are compared.
+    fn networks_of(&mut self, name: &str, value: &Value) -> Option<Vec<String>> {
+        let Value::Array(items) = value else {
+            self.mistake(name, "list_type", "Input should be a valid list");
+            return None;
+        };
+        if items.is_empty() {
+            self.mistake(name, "too_short", "List should have at least 1 item");
+            return None;
+        }
+        if items.len() > MAX_NETWORKS {
+            self.mistake(name, "too_long", format!("List should have at most {MAX_NETWORKS} items"));
+            return None;
+        }
+        let before = self.mistakes.len();
+        let mut networks: Vec<String> = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
+            match item.as_str().and_then(network) {
+                Some(network) => networks.push(network),
+                None => self.item_mistake(
+                    name,
+                    place,
+                    "value_error",
+                    "must be an IPv4 or IPv6 address, or a network as in 10.0.0.0/24",
+                ),
+            }
+        }
+        networks.dedup();
+        (self.mistakes.len() == before).then_some(networks)
+    }
+
+    fn item_mistake(&mut self, name: &str, place: usize, kind: &str, message: &str) {
+        let mut mistake = field_error(&["body", name], kind, message);
+        mistake.loc.push(place.into());
+        self.mistakes.push(mistake);
+    }
+
+    /// A list of permissions or the word `all`, or absent (for a PATCH: `"no_update"` too).
+    pub fn permissions(&mut self, name: &str, catalogue: &Catalogue) -> Option<Permissions> {
+        match self.value(name)? {
+            value if Self::token(value, "no_update") => None,
+            value if Self::token(value, "all") => Some(Permissions::All),
+            value => self.permission_names(name, value, catalogue).map(Permissions::List),
+        }
+    }
+
+    /// A list of permissions of the catalogue, each once.
+    pub fn permission_names(&mut self, name: &str, value: &Value, catalogue: &Catalogue) -> Option<Vec<String>> {
+        let Value::Array(items) = value else {
+            self.mistake(name, "list_type", "Input should be a list of permissions or 'all'");
+            return None;
+        };
+        let before = self.mistakes.len();
+        let mut names: Vec<String> = Vec::new();
+        for (place, item) in items.iter().enumerate() {
+            match item.as_str().filter(|text| catalogue.place(text).is_some()) {
+                Some(text) if names.iter().any(|known| known == text) => {}
+                Some(text) => names.push(text.to_owned()),
+                None => {
+                    self.item_mistake(name, place, "enum", "Input should be a permission of this server's catalogue")
+                }
+            }
+        }
+        (self.mistakes.len() == before).then_some(names)
+    }
+
+    /// An expiry under either of its two names; two different values are a mistake.
+    pub fn expiry(&mut self) -> Option<i64> {
+        let (official, brief) =
+            (self.number("expires_at_unix", 0, MAX_NUMBER), self.number("expires_at", 0, MAX_NUMBER));
+        self.same_expiry(official, brief)
+    }
+
+    /// The same in a PATCH.
+    pub fn expiry_change(&mut self) -> Option<Change<i64>> {
+        let official = self.number_change("expires_at_unix", 0, MAX_NUMBER);
+        let brief = self.number_change("expires_at", 0, MAX_NUMBER);
+        self.same_expiry(official, brief)
+    }
+
+    fn same_expiry<T: PartialEq>(&mut self, official: Option<T>, brief: Option<T>) -> Option<T> {
+        if official.is_some() && brief.is_some() && official != brief {
+            self.mistake(
+                "expires_at",
+                "value_error",
+                "expires_at and expires_at_unix are the same thing; they differ here",
+            );
+        }
+        official.or(brief)
+    }
+}
+
+/// Whether a character may stand in a name: no control characters, and none that turn the direction of the text or
+/// hide (U+200B–F, U+202A–E, U+2060–9, U+FEFF), with which one name can be made to look like another.
+fn is_printable(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// An address or a network in its canonical form.
+fn network(text: &str) -> Option<String> {
+    let network = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address.to_canonical()),
+        Err(_) => text.parse::<IpNet>().ok()?.trunc(),
+    };
+    // ::ffff:0:0/96 and below is IPv4 in disguise.
+    let network = match network {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 => match v6.network().to_ipv4_mapped() {
+            Some(v4) => IpNet::new(v4.into(), v6.prefix_len() - 96).ok()?,
+            None => network,
+        },
+        other => other,
+    };
+    Some(network.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn networks_have_one_spelling() {
+        for (given, canonical) in [
+            ("10.0.0.1", "10.0.0.1/32"),
+            ("10.0.0.77/24", "10.0.0.0/24"),
+            ("2001:DB8::1", "2001:db8::1/128"),
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+        ] {
+            assert_eq!(network(given).as_deref(), Some(canonical), "{given}");
+        }
+        for bad in
+            ["", "10.0.0", "10.0.0.1/33", "10.0.0.1/", "host", "010.0.0.1", "1.2.3.4:80", "fe80::1%eth0", " 10.0.0.1"]
+        {
+            assert_eq!(network(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let body = json!({"name": "", "n": "5", "b": "false", "ips": ["x", 3], "permissions": ["fly"]});
+        let mut fields = Fields::new(object(&body).unwrap());
+        fields.required_text("name", 10);
+        fields.required_text("absent", 10);
+        fields.number("n", 0, 9);
+        fields.boolean("b");
+        fields.networks("ips");
+        fields.permissions("permissions", &Catalogue::default());
+        let Err(Failure::Invalid(mistakes)) = fields.finish(()) else { panic!("there are mistakes") };
+        let kinds: Vec<_> = mistakes.iter().map(|mistake| mistake.kind.as_str()).collect();
+        assert_eq!(
+            kinds,
+            ["string_too_short", "missing", "int_type", "bool_type", "value_error", "value_error", "enum"]
+        );
+        assert_eq!(json!(mistakes[5].loc), json!(["body", "ips", 1]));
+    }
+
+    #[test]
+    fn the_tokens_of_a_patch() {
+        let body = json!({"a": "clear", "b": "no_update", "c": null, "d": 7, "e": 7.0, "f": 7.5, "g": "seven"});
+        let mut fields = Fields::new(object(&body).unwrap());
+        let mut read = |name| fields.number_change(name, 0, 10);
+        assert_eq!(read("a"), Some(Change::Clear));
+        assert_eq!((read("b"), read("c"), read("absent")), (None, None, None));
+        assert_eq!((read("d"), read("e")), (Some(Change::Set(7)), Some(Change::Set(7))));
+        assert_eq!((read("f"), read("g")), (None, None));
+        assert_eq!(fields.mistakes.len(), 2);
+    }
+
+    #[test]
+    fn names_can_not_hide_or_turn_around() {
+        assert!("Ключ 🔑 – straße".chars().all(is_printable));
+        for bad in ["\0", "\n", "\u{7f}", "\u{85}", "\u{202e}", "\u{2066}", "\u{200b}", "\u{feff}"] {
+            assert!(!bad.chars().all(is_printable), "{bad:?}");
+        }
+    }
+}

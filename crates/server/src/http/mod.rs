@@ -1,0 +1,19 @@
+//! HTTP: the only place, with the features' `routes.rs`, that names the framework.
+//!
+//! - [`routes`]: the table of all routes, each with who may call it
+//! - [`router`]: from the table to a service: layers in order
+//! - [`actor`]: from a request to its caller
+//! - [`fields`], [`extract`]: reading input, all mistakes at once
+//! - [`reply`]: from a failure to an answer
+//! - [`openapi`]: the description, made from the table
+//! - [`health`], [`serve`]: probes; the accept loop
+
+pub mod actor;
+pub mod extract;
+pub mod fields;
+pub mod health;
+pub mod openapi;
+pub mod reply;
+pub mod router;
+pub mod routes;
+pub mod serve;

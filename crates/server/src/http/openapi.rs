@@ -1,0 +1,135 @@
+//! The OpenAPI description, made from the table of routes, so that it can't leave one out.
+
+use super::reply::Answer;
+use super::routes::{Route, routes};
+use crate::members::Access;
+use axum::Json;
+use axum::response::IntoResponse;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use stead_api::error::{ErrorBody, ErrorCode, ValidationBody};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, schema::Schema as Described};
+
+/// Describes a type: its name, and itself with everything it refers to.
+pub type Schema = fn(&mut Schemas) -> String;
+
+/// Schemas by name.
+pub type Schemas = BTreeMap<String, RefOr<Described>>;
+
+/// The [`Schema`] of a type.
+pub fn schema<T: ToSchema>(schemas: &mut Schemas) -> String {
+    let mut referred = Vec::new();
+    T::schemas(&mut referred);
+    schemas.extend(referred);
+    schemas.insert(T::name().into_owned(), T::schema());
+    T::name().into_owned()
+}
+
+/// `GET /openapi.json`.
+pub async fn serve() -> Answer {
+    Ok(Json(describe()).into_response())
+}
+
+/// The whole description.
+pub fn describe() -> Value {
+    let mut schemas = Schemas::new();
+    let errors = (schema::<ErrorBody>(&mut schemas), schema::<ValidationBody>(&mut schemas));
+    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    for route in routes() {
+        let operation = operation(&route, &mut schemas, &errors);
+        paths.entry(route.path).or_default().insert(route.method.as_str().to_lowercase(), operation);
+    }
+    let codes: Vec<_> = ErrorCode::ALL
+        .iter()
+        .map(|code| format!("| `{}` | {} | `{}` |", code.as_str(), code.status(), code.kind()))
+        .collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Stead",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+            "description": format!(
+                "Service accounts and API keys that act in your stead. The paths and names are those of the ElevenLabs \
+                 workspace API, so its official SDKs work unchanged.\n\n| code | status | type |\n| --- | --- | --- |\n{}",
+                codes.join("\n"),
+            ),
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": { "ApiKey": { "type": "apiKey", "in": "header", "name": "xi-api-key" } },
+        },
+    })
+}
+
+fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String, String)) -> Value {
+    let answer = route.answer.map_or(json!({ "type": "object" }), |describe| reference(&describe(schemas)));
+    let mut responses =
+        Map::from_iter([("200".to_owned(), json!({ "description": "Done", "content": content(&answer) }))]);
+    let mut may_fail = |status: &str, description: &str, shape: &str| {
+        responses.insert(status.into(), json!({ "description": description, "content": content(&reference(shape)) }));
+    };
+    may_fail("405", "Not with this method", error);
+    may_fail("404", "No such thing in the caller's workspace", error);
+    may_fail("429", "Too many requests; Retry-After says when", error);
+    may_fail("500", "A defect of the server; nothing was changed", error);
+    may_fail("503", "The store can't be reached, or the outcome is unknown", error);
+    if route.access != Access::Anyone {
+        may_fail("401", "No key, or one that doesn't work", error);
+        may_fail("403", "The key or its owner may not do this; the message names what is missing", error);
+        may_fail("400", "Not JSON, or against a rule", error);
+        may_fail("409", "In conflict with the present state", error);
+        may_fail("413", "The body is larger than 64 KiB", error);
+        may_fail("415", "The body is not declared as JSON", error);
+        may_fail("422", "Mistakes in the input, all of them", validation);
+    }
+    let parameter = |place: &str, name: &str, about: &str| json!({ "in": place, "name": name, "required": place == "path", "description": about, "schema": { "type": "string" } });
+    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<_> = in_path.map(|name| parameter("path", name, "An id")).collect();
+    parameters.extend(route.query.iter().map(|(name, about)| parameter("query", name, about)));
+    if route.method == "POST" && matches!(route.access, Access::Manager(_) | Access::AccountManager(_) | Access::AnyKey)
+    {
+        parameters.push(parameter(
+            "header",
+            "Idempotency-Key",
+            "A retry with the same key, route and body gets the first outcome for 24 hours",
+        ));
+    }
+    let mut operation = json!({
+        "operationId": route.id,
+        "summary": route.summary,
+        "description": who(route.access),
+        "parameters": parameters,
+        "responses": responses,
+        "security": if route.access == Access::Anyone { json!([]) } else { json!([{ "ApiKey": [] }]) },
+    });
+    if let Some(describe) = route.body {
+        operation["requestBody"] = json!({ "required": true, "content": content(&reference(&describe(schemas))) });
+    }
+    operation
+}
+
+fn who(access: Access) -> String {
+    match access {
+        Access::Anyone => "Needs no key.".into(),
+        Access::AnyKey => "Any key that works.".into(),
+        Access::Holder(permission) => format!("A key with the permission `{permission}`."),
+        Access::Manager(permission) => format!(
+            "A key with the permission `{permission}` of a workspace admin, or of a member of a group with `service_accounts_manage`."
+        ),
+        Access::AccountManager(permission) => format!(
+            "A key with the permission `{permission}` of a workspace admin, or of a member of a group with \
+             `service_accounts_manage`, in a workspace with more than one seat."
+        ),
+    }
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn content(schema: &Value) -> Value {
+    json!({ "application/json": { "schema": schema } })
+}

@@ -1,0 +1,85 @@
+//! From the table to a service. Layers, outermost first: the frame (request id, log line, panics, failures written
+//! out), then each route's gate, then its handler.
+
+use super::actor::{Gate, pass};
+use super::{reply, routes};
+use crate::app::App;
+use crate::error::Failure;
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::Poll;
+use stead_api::error::ErrorCode;
+use stead_api::id::RequestId;
+
+/// Both names of a request's id on every answer: the JavaScript SDK reads the one, the hosted service sends the other.
+const IDS: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("x-trace-id")];
+
+/// The service for the public listener.
+pub fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for route in routes::routes() {
+        let gate = Gate { app: app.clone(), access: route.access };
+        router = router.route(route.path, route.handler.layer(from_fn_with_state(gate, pass)));
+    }
+    router
+        .fallback(|| async { Failure::refused(ErrorCode::RouteNotFound, "There is no such route.") })
+        .method_not_allowed_fallback(|| async {
+            Failure::refused(ErrorCode::MethodNotAllowed, "The route exists, but not with this method.")
+        })
+        .with_state(app.clone())
+        .layer(from_fn_with_state(app, frame))
+}
+
+/// The outermost layer.
+async fn frame(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::from_random(app.entropy.id());
+    let started = app.clock.now();
+    let method = request.method().clone();
+    // The template, never the path itself: whoever puts a secret there must not find it in a log.
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    request.extensions_mut().insert(id.clone());
+    let mut response = caught(next.run(request)).await;
+    let failure = response.extensions_mut().remove::<Arc<Failure>>();
+    if let Some(failure) = &failure {
+        let kept = response.headers_mut().remove(header::ALLOW);
+        response = reply::write_out(failure, &id);
+        if let Some(allow) = kept {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    for name in IDS {
+        if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let path = path.unwrap_or_default();
+    let micros = app.clock.now().0 - started.0;
+    match failure.as_deref() {
+        Some(failure @ (Failure::Defect(_) | Failure::Store(_) | Failure::OutcomeUnknown)) => {
+            tracing::error!(request_id = %id, %method, path, status = response.status().as_u16(), micros, "failed: {failure:?}");
+        }
+        // Verification tells metrics and samples, not a line for each question.
+        _ if path == "/v1/api-keys/verify" || path.ends_with('z') => {}
+        _ => tracing::info!(request_id = %id, %method, path, status = response.status().as_u16(), micros, "answered"),
+    }
+    response
+}
+
+/// Turns a panic of a handler into a failure like any other.
+async fn caught(future: impl Future<Output = Response>) -> Response {
+    let mut future = std::pin::pin!(future);
+    let guarded = std::future::poll_fn(|context| {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Ready(response)) => Poll::Ready(response),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => Poll::Ready(Failure::Defect("a handler panicked".into()).into_response()),
+        }
+    });
+    guarded.await
+}

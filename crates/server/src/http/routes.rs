@@ -1,0 +1,259 @@
+//! All routes on one page. A row without saying who may call it does not compile.
+
+use super::openapi::{Schema, schema};
+use super::{health, openapi};
+use crate::app::App;
+use crate::members::Access;
+use crate::{accounts, keys, members, verify};
+use axum::http::Method;
+use axum::routing::{MethodRouter, delete, get, patch, post};
+use std::sync::Arc;
+use stead_api::account::{
+    CreateServiceAccount, CreatedServiceAccount, ServiceAccount, ServiceAccountList, Status, UpdateServiceAccount,
+};
+use stead_api::key::{ApiKey, ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, RotateApiKey, UpdateApiKey};
+use stead_api::permission::{API_KEYS_VERIFY, SERVICE_ACCOUNT_WRITE, WORKSPACE_READ};
+use stead_api::user::User;
+use stead_api::verify::{Decision, VerifyApiKey};
+
+/// One route.
+pub struct Route {
+    /// The verb, the same in the handler, the operation and the clients.
+    pub id: &'static str,
+    /// The method.
+    pub method: Method,
+    /// The path, with `{parameters}`.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// The query's parameters with a word on each.
+    pub query: &'static [(&'static str, &'static str)],
+    /// The body's schema, if it takes one.
+    pub body: Option<Schema>,
+    /// The answer's schema; `None` for what has no fixed one.
+    pub answer: Option<Schema>,
+    /// What answers.
+    pub handler: MethodRouter<Arc<App>>,
+}
+
+/// Reads what exists.
+const READ: Access = Access::AccountManager(WORKSPACE_READ);
+/// Gives power, or changes it.
+const WRITE: Access = Access::AccountManager(SERVICE_ACCOUNT_WRITE);
+/// Takes power away, which must go on when the workspace no longer has the feature (wire §7.5).
+const WITHDRAW: Access = Access::Manager(SERVICE_ACCOUNT_WRITE);
+
+/// The table.
+pub fn routes() -> Vec<Route> {
+    let row = |id, method, path, access, summary, handler| Route {
+        id,
+        method,
+        path,
+        access,
+        summary,
+        query: &[],
+        body: None,
+        answer: None,
+        handler,
+    };
+    let (accounts, account) = ("/v1/service-accounts", "/v1/service-accounts/{service_account_user_id}");
+    let (keys, key) = (
+        "/v1/service-accounts/{service_account_user_id}/api-keys",
+        "/v1/service-accounts/{service_account_user_id}/api-keys/{api_key_id}",
+    );
+    vec![
+        Route {
+            answer: Some(schema::<ServiceAccountList>),
+            ..row(
+                "list_service_accounts",
+                Method::GET,
+                accounts,
+                READ,
+                "List all service accounts with their keys",
+                get(accounts::routes::list),
+            )
+        },
+        Route {
+            body: Some(schema::<CreateServiceAccount>),
+            answer: Some(schema::<CreatedServiceAccount>),
+            ..row(
+                "create_service_account",
+                Method::POST,
+                accounts,
+                WRITE,
+                "Create a service account",
+                post(accounts::routes::create),
+            )
+        },
+        Route {
+            answer: Some(schema::<ServiceAccount>),
+            ..row(
+                "get_service_account",
+                Method::GET,
+                account,
+                READ,
+                "Read one service account with its keys",
+                get(accounts::routes::get),
+            )
+        },
+        Route {
+            body: Some(schema::<UpdateServiceAccount>),
+            answer: Some(schema::<ServiceAccount>),
+            ..row(
+                "update_service_account",
+                Method::PATCH,
+                account,
+                WRITE,
+                "Rename, describe, disable or enable a service account",
+                patch(accounts::routes::update),
+            )
+        },
+        Route {
+            answer: Some(schema::<Status>),
+            ..row(
+                "delete_service_account",
+                Method::DELETE,
+                account,
+                WITHDRAW,
+                "Delete a service account and revoke its keys, for good",
+                delete(accounts::routes::delete),
+            )
+        },
+        Route {
+            answer: Some(schema::<ApiKeyList>),
+            ..row(
+                "list_service_account_api_keys",
+                Method::GET,
+                keys,
+                READ,
+                "List the keys of a service account",
+                get(keys::routes::list),
+            )
+        },
+        Route {
+            body: Some(schema::<CreateApiKey>),
+            answer: Some(schema::<CreatedApiKey>),
+            ..row(
+                "create_service_account_api_key",
+                Method::POST,
+                keys,
+                WRITE,
+                "Create a key; the secret is in this answer and nowhere else",
+                post(keys::routes::create),
+            )
+        },
+        Route {
+            answer: Some(schema::<ApiKey>),
+            ..row("get_service_account_api_key", Method::GET, key, READ, "Read one key", get(keys::routes::get))
+        },
+        Route {
+            body: Some(schema::<UpdateApiKey>),
+            answer: Some(schema::<ApiKey>),
+            ..row(
+                "update_service_account_api_key",
+                Method::PATCH,
+                key,
+                WRITE,
+                "Change a key; what is absent stays",
+                patch(keys::routes::update),
+            )
+        },
+        Route {
+            answer: Some(schema::<Status>),
+            ..row(
+                "delete_service_account_api_key",
+                Method::DELETE,
+                key,
+                WITHDRAW,
+                "Revoke a key, for good",
+                delete(keys::routes::revoke),
+            )
+        },
+        Route {
+            answer: Some(schema::<Status>),
+            ..row(
+                "disable_service_account_api_key",
+                Method::POST,
+                "/v1/service-accounts/{service_account_user_id}/api-keys/{api_key_id}/disable",
+                WITHDRAW,
+                "Disable a key until it is enabled again",
+                post(keys::routes::disable),
+            )
+        },
+        Route {
+            body: Some(schema::<RotateApiKey>),
+            answer: Some(schema::<CreatedApiKey>),
+            ..row(
+                "rotate_service_account_api_key",
+                Method::POST,
+                "/v1/service-accounts/{service_account_user_id}/api-keys/{api_key_id}/rotate",
+                WRITE,
+                "Create a successor that inherits everything; the old key goes on for the grace period",
+                post(keys::routes::rotate),
+            )
+        },
+        Route {
+            answer: Some(schema::<ApiKey>),
+            ..row(
+                "undo_service_account_api_key_rotation",
+                Method::POST,
+                "/v1/service-accounts/{service_account_user_id}/api-keys/{api_key_id}/rotate/undo",
+                WRITE,
+                "Give the old key its expiry back and revoke its successor, while the old key lives",
+                post(keys::routes::undo_rotation),
+            )
+        },
+        Route {
+            query: keys::routes::SEARCH,
+            answer: Some(schema::<ApiKeyPage>),
+            ..row(
+                "list_api_keys",
+                Method::GET,
+                "/v1/api-keys",
+                Access::Manager(WORKSPACE_READ),
+                "List the keys of all accounts, filtered, page by page",
+                get(keys::routes::search),
+            )
+        },
+        Route {
+            body: Some(schema::<VerifyApiKey>),
+            answer: Some(schema::<Decision>),
+            ..row(
+                "verify_api_key",
+                Method::POST,
+                "/v1/api-keys/verify",
+                Access::Holder(API_KEYS_VERIFY),
+                "May this key do that?",
+                post(verify::routes::verify_api_key),
+            )
+        },
+        Route {
+            query: &[("api_key_name", "must be `self`")],
+            answer: Some(schema::<Status>),
+            ..row(
+                "disable_own_api_key",
+                Method::POST,
+                "/v1/workspaces/api-keys/disable",
+                Access::AnyKey,
+                "Disable the key that makes this call",
+                post(keys::routes::disable_self),
+            )
+        },
+        Route {
+            answer: Some(schema::<User>),
+            ..row("get_user", Method::GET, "/v1/user", Access::AnyKey, "Who am I?", get(members::routes::whoami))
+        },
+        row("health", Method::GET, "/healthz", Access::Anyone, "Is the process alive?", get(health::healthz)),
+        row(
+            "ready",
+            Method::GET,
+            "/readyz",
+            Access::Anyone,
+            "Is the mirror filled and the store reachable?",
+            get(health::readyz),
+        ),
+        row("openapi", Method::GET, "/openapi.json", Access::Anyone, "This description", get(openapi::serve)),
+    ]
+}

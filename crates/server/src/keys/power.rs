@@ -1,0 +1,141 @@
+//! Power only shrinks: a key can't make, change or rotate a key into something stronger than itself, in any dimension.
+//! Judged when it is used, by what the caller's key is in the transaction that does the work.
+
+use super::KeyRow;
+use crate::error::Failure;
+use crate::feed::mutation::Mutation;
+use crate::groups;
+use crate::members::Authority;
+use ipnet::IpNet;
+use stead_api::error::ErrorCode;
+use stead_api::id::PrincipalId;
+
+/// One way in which a key can be stronger than another.
+struct Dimension {
+    /// The field of the request that it comes from.
+    param: &'static str,
+    /// Whether the first key can do something there that the second can't.
+    exceeds: fn(&KeyRow, &KeyRow) -> bool,
+}
+
+const DIMENSIONS: [Dimension; 6] = [
+    Dimension { param: "permissions", exceeds: |a, b| beyond_list(a.permissions.as_deref(), b.permissions.as_deref()) },
+    Dimension { param: "expires_at_unix", exceeds: |a, b| beyond_number(a.expires_at, b.expires_at) },
+    Dimension {
+        param: "allowed_ips",
+        exceeds: |a, b| beyond_networks(a.allowed_ips.as_deref(), b.allowed_ips.as_deref()),
+    },
+    Dimension { param: "character_limit", exceeds: |a, b| beyond_number(a.character_limit, b.character_limit) },
+    Dimension {
+        param: "tts_concurrency_limit",
+        exceeds: |a, b| {
+            beyond_number(a.tts_concurrency_limit, b.tts_concurrency_limit)
+                || beyond_number(a.music_concurrency_limit, b.music_concurrency_limit)
+        },
+    },
+    Dimension {
+        param: "dubbing_concurrency_limit",
+        exceeds: |a, b| beyond_number(a.dubbing_concurrency_limit, b.dubbing_concurrency_limit),
+    },
+];
+
+/// A new key, or one that begins to work: nothing of it may exceed the caller's.
+pub fn check_whole(authority: &Authority, key: &KeyRow) -> Result<(), Failure> {
+    let Some(caller) = &authority.key else { return Ok(()) };
+    match DIMENSIONS.iter().find(|dimension| (dimension.exceeds)(key, caller)) {
+        None => Ok(()),
+        Some(dimension) => Err(refused(dimension.param)),
+    }
+}
+
+/// A changed key: what exceeds the caller's may stay or shrink, but not grow.
+pub fn check_change(authority: &Authority, old: &KeyRow, new: &KeyRow) -> Result<(), Failure> {
+    let Some(caller) = &authority.key else { return Ok(()) };
+    if old.is_disabled && !new.is_disabled {
+        return check_whole(authority, new);
+    }
+    let grown = |dimension: &&Dimension| (dimension.exceeds)(new, caller) && (dimension.exceeds)(new, old);
+    DIMENSIONS.iter().find(grown).map_or(Ok(()), |dimension| Err(refused(dimension.param)))
+}
+
+/// Whether a change gives a key anything it didn't have.
+pub fn is_widened(old: &KeyRow, new: &KeyRow) -> bool {
+    (old.is_disabled && !new.is_disabled) || DIMENSIONS.iter().any(|dimension| (dimension.exceeds)(new, old))
+}
+
+/// A key also acts with what its owner has through groups: who is no admin may hand out only what they have themselves.
+pub fn check_owner(m: &mut Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), Failure> {
+    if m.authority.is_admin {
+        return Ok(());
+    }
+    let workspace = m.workspace_id();
+    let theirs = groups::permissions_of(m.tx, &workspace, owner)?;
+    let more: Vec<_> = theirs.difference(&m.authority.group_permissions).cloned().collect();
+    if more.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::lacks("The account has group permissions that you do not have.", more))
+    }
+}
+
+fn refused(param: &'static str) -> Failure {
+    let message =
+        format!("A key can't make another key stronger than itself: `{param}` goes beyond the key that asks.");
+    Failure::param(ErrorCode::StrongerThanCaller, param, message)
+}
+
+/// `None` is everything.
+fn beyond_list(a: Option<&[String]>, b: Option<&[String]>) -> bool {
+    b.is_some_and(|b| a.is_none_or(|a| a.iter().any(|name| !b.contains(name))))
+}
+
+/// `None` is without end.
+fn beyond_number(a: Option<i64>, b: Option<i64>) -> bool {
+    b.is_some_and(|b| a.is_none_or(|a| a > b))
+}
+
+/// `None` is anywhere. A network that can't be read counts as outside.
+fn beyond_networks(a: Option<&[String]>, b: Option<&[String]>) -> bool {
+    let within = |a: &str, b: &[String]| {
+        let inner = a.parse::<IpNet>();
+        inner.is_ok_and(|inner| b.iter().any(|outer| outer.parse::<IpNet>().is_ok_and(|outer| outer.contains(&inner))))
+    };
+    b.is_some_and(|b| a.is_none_or(|a| a.iter().any(|network| !within(network, b))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(names: &[&str]) -> Option<Vec<String>> {
+        Some(names.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn nothing_exceeds_what_has_no_bound_and_no_bound_exceeds_every_bound() {
+        assert!(!beyond_number(None, None) && !beyond_number(Some(5), None) && !beyond_number(Some(5), Some(5)));
+        assert!(beyond_number(None, Some(5)) && beyond_number(Some(6), Some(5)));
+        let (ab, a, none) = (list(&["a", "b"]), list(&["a"]), list(&[]));
+        assert!(
+            !beyond_list(ab.as_deref(), None)
+                && !beyond_list(a.as_deref(), ab.as_deref())
+                && !beyond_list(none.as_deref(), a.as_deref())
+        );
+        assert!(
+            beyond_list(ab.as_deref(), a.as_deref())
+                && beyond_list(None, ab.as_deref())
+                && beyond_list(a.as_deref(), none.as_deref())
+        );
+    }
+
+    #[test]
+    fn networks_must_lie_within_networks() {
+        let (wide, narrow, other) =
+            (list(&["10.0.0.0/8"]), list(&["10.1.0.0/16", "10.2.3.4/32"]), list(&["10.1.0.0/16", "2001:db8::/32"]));
+        assert!(!beyond_networks(narrow.as_deref(), wide.as_deref()) && !beyond_networks(wide.as_deref(), None));
+        assert!(
+            beyond_networks(wide.as_deref(), narrow.as_deref()) && beyond_networks(other.as_deref(), wide.as_deref())
+        );
+        assert!(beyond_networks(None, wide.as_deref()));
+    }
+}

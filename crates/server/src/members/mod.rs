@@ -1,0 +1,339 @@
+//! Members: people, and who may do what in a workspace.
+//!
+//! - [`Caller`]: who asks, and for what kind of thing
+//! - [`authorize`]: judges a caller by the state of the very transaction that does the work, so that a right taken away
+//!   is gone for whatever begins afterwards
+
+mod queries;
+pub mod routes;
+
+use crate::error::Failure;
+use crate::feed::mutation::{ChangeKind, Mutation, Target};
+use crate::keys::{self, KeyRow};
+use crate::store::{Error, Tx};
+use crate::workspaces::WorkspaceRow;
+use crate::{accounts, groups, seal};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use stead_api::error::ErrorCode;
+use stead_api::id::{KeyId, PrincipalId, RequestId, WorkspaceId};
+use stead_api::permission::SERVICE_ACCOUNTS_MANAGE;
+use stead_api::time::Timestamp;
+use stead_verify::facts::{Fact, PrincipalFacts};
+use stead_verify::index::KeyRecord;
+use stead_verify::pepper::Ring;
+
+/// The kinds of seat a person may have (wire §9.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeatType {
+    /// May do everything.
+    WorkspaceAdmin,
+    /// A full seat.
+    WorkspaceMember,
+    /// A basic seat.
+    WorkspaceLiteMember,
+}
+
+impl SeatType {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WorkspaceAdmin => "workspace_admin",
+            Self::WorkspaceMember => "workspace_member",
+            Self::WorkspaceLiteMember => "workspace_lite_member",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::WorkspaceAdmin, Self::WorkspaceMember, Self::WorkspaceLiteMember]
+            .into_iter()
+            .find(|seat| seat.as_str() == text)
+    }
+}
+
+/// A person as stored.
+#[derive(Clone, Debug)]
+pub struct MemberRow {
+    /// Which.
+    pub id: String,
+    /// Unique within the workspace; lower case.
+    pub email: String,
+    /// What others call them.
+    pub name: String,
+    /// A [`SeatType`].
+    pub seat_type: String,
+    /// One member of each workspace is.
+    pub is_owner: bool,
+    /// While true, nothing of theirs works.
+    pub is_locked: bool,
+    /// When they joined.
+    pub created_at: i64,
+    /// Grows with each change.
+    pub version: i64,
+    /// Over all of these.
+    pub seal: Vec<u8>,
+}
+
+impl MemberRow {
+    fn sealed_bytes(&self, workspace: &str) -> Vec<u8> {
+        seal::bytes(&(workspace, &self.id, &self.email, &self.seat_type, self.is_owner, self.is_locked, self.version))
+    }
+
+    fn is_sealed(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
+        ring.is_sealed("member", &self.sealed_bytes(workspace.as_str()), &self.seal)
+    }
+
+    fn fact(&self, ring: &Ring, workspace: &WorkspaceId) -> Fact {
+        let trusted = self.is_sealed(ring, workspace);
+        if !trusted {
+            tracing::error!(
+                member = self.id,
+                "the member's row was changed behind the server's back; their keys are refused"
+            );
+        }
+        let disabled = self.is_locked || !trusted;
+        Fact::Principal(PrincipalFacts { id: self.id.as_str().into(), version: self.version, disabled })
+    }
+}
+
+/// Adds a person to a workspace.
+pub fn add(
+    m: &mut Mutation<'_, '_>,
+    email: &str,
+    name: &str,
+    seat: SeatType,
+    is_owner: bool,
+) -> Result<PrincipalId, Failure> {
+    let id = PrincipalId::from_random(m.app.entropy.id());
+    let workspace = m.workspace_id();
+    let mut row = MemberRow {
+        id: id.to_string(),
+        email: email.to_owned(),
+        name: name.to_owned(),
+        seat_type: seat.as_str().to_owned(),
+        is_owner,
+        is_locked: false,
+        created_at: m.now.0,
+        version: 1,
+        seal: Vec::new(),
+    };
+    row.seal = m.app.ring.seal("member", &row.sealed_bytes(workspace.as_str())).to_vec();
+    queries::insert(m.tx, &workspace, &row)?;
+    m.changed(ChangeKind::Member, &row.id, row.version, row.fact(&m.app.ring, &workspace));
+    m.audit(
+        "User Creation",
+        Target::new("user", &row.id, email),
+        json!({ "seat_type": row.seat_type, "is_owner": is_owner }),
+    );
+    Ok(id)
+}
+
+/// Every person's facts, for the mirror.
+pub fn facts(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<Fact>, Error> {
+    Ok(queries::all(tx)?.iter().map(|(workspace, row)| row.fact(ring, workspace)).collect())
+}
+
+/// One person's facts.
+pub fn fact(tx: &mut Tx<'_>, ring: &Ring, workspace: &WorkspaceId, id: &str) -> Result<Option<Fact>, Error> {
+    Ok(queries::find(tx, workspace, id)?.map(|row| row.fact(ring, workspace)))
+}
+
+/// Every person whose row somebody else wrote, by id.
+pub fn broken_seals(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<String>, Error> {
+    let broken = |(workspace, row): &(WorkspaceId, MemberRow)| !row.is_sealed(ring, workspace);
+    Ok(queries::all(tx)?.into_iter().filter(broken).map(|(_, row)| row.id).collect())
+}
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, without a key.
+    Anyone,
+    /// Any key that works.
+    AnyKey,
+    /// Any key that holds a permission.
+    Holder(&'static str),
+    /// A workspace admin, or a member of a group with `service_accounts_manage`, whose key holds a permission.
+    Manager(&'static str),
+    /// As before, and only where the workspace has service accounts at all (more than one seat).
+    AccountManager(&'static str),
+}
+
+impl Access {
+    /// The permission the key must hold.
+    pub const fn permission(self) -> Option<&'static str> {
+        match self {
+            Self::Anyone | Self::AnyKey => None,
+            Self::Holder(permission) | Self::Manager(permission) | Self::AccountManager(permission) => Some(permission),
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone)]
+pub struct Caller {
+    /// The key that asks; `None` for the server itself.
+    key: Option<Arc<KeyRecord>>,
+    access: Access,
+    request: Option<Request>,
+}
+
+/// The request a caller came with, for the audit log.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Equal to the answer's `x-request-id`.
+    pub id: RequestId,
+    /// Where it came from.
+    pub ip: Option<IpAddr>,
+    /// What it says it is; cut to 200 characters.
+    pub user_agent: Option<String>,
+}
+
+impl Caller {
+    /// The server itself: at its first start, and in jobs.
+    pub fn system() -> Self {
+        Self { key: None, access: Access::Anyone, request: None }
+    }
+
+    /// A key that was verified, on a route that asks for `access`.
+    pub fn new(key: Arc<KeyRecord>, access: Access, request: Request) -> Self {
+        Self { key: Some(key), access, request: Some(request) }
+    }
+
+    /// The key's record.
+    pub fn key(&self) -> Option<&Arc<KeyRecord>> {
+        self.key.as_ref()
+    }
+
+    /// The key's id.
+    pub fn key_id(&self) -> Option<&KeyId> {
+        self.key.as_ref().map(|key| &key.facts.id)
+    }
+
+    /// The key's workspace.
+    pub fn workspace_id(&self) -> Option<&WorkspaceId> {
+        self.key.as_ref().map(|key| &key.facts.workspace_id)
+    }
+
+    /// The caller as the audit log describes it.
+    pub fn describe(&self, authority: &Authority) -> Value {
+        let Some(key) = &self.key else { return json!({ "type": "system" }) };
+        let request = self.request.as_ref();
+        json!({
+            "type": if authority.is_service_account { "service_account" } else { "user" },
+            "id": key.facts.principal_id,
+            "name": authority.name,
+            "email": authority.email,
+            "key_id": key.facts.id,
+            "ip": request.and_then(|request| request.ip),
+            "user_agent": request.and_then(|request| request.user_agent.as_ref()),
+            "request_id": request.map(|request| &request.id),
+        })
+    }
+}
+
+/// What a caller may do, as its transaction sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Authority {
+    /// The key it acts with; `None` for the server itself, which is bound by nothing.
+    pub key: Option<KeyRow>,
+    /// Whether it is a workspace admin.
+    pub is_admin: bool,
+    /// What it may do through its groups.
+    pub group_permissions: BTreeSet<String>,
+    /// Whether it is no person.
+    pub is_service_account: bool,
+    /// What it is called.
+    pub name: String,
+    /// Its e-mail.
+    pub email: String,
+    /// Its seat, or `service_account`.
+    pub seat: String,
+    /// When it was made.
+    pub created_at: i64,
+}
+
+/// Judges a caller by the state of this transaction: its key, its owner, and what its route asks for.
+pub fn authorize(
+    tx: &mut Tx<'_>,
+    ring: &Ring,
+    caller: &Caller,
+    workspace: &WorkspaceRow,
+    now: Timestamp,
+) -> Result<Authority, Failure> {
+    let Some(record) = &caller.key else { return Ok(Authority { is_admin: true, ..Authority::default() }) };
+    let (workspace_id, principal) = (&record.facts.workspace_id, &record.facts.principal_id);
+    let key = keys::find(tx, workspace_id, &record.facts.id)?.filter(|key| key.is_sealed(ring, workspace_id));
+    let key = key.ok_or_else(|| Failure::refused(ErrorCode::InvalidApiKey, "The API key is not valid."))?;
+    if let Some(code) = keys::standing(&key, now) {
+        return Err(Failure::refused(code, "The API key no longer works."));
+    }
+    if workspace.is_disabled || !workspace.is_sealed(ring) {
+        return Err(Failure::refused(ErrorCode::WorkspaceDisabled, "The workspace is disabled."));
+    }
+    let gone = || Failure::refused(ErrorCode::AccountDisabled, "The account of the API key is disabled.");
+    let mut authority = if let Some(member) = queries::find(tx, workspace_id, principal.as_str())? {
+        if member.is_locked || !member.is_sealed(ring, workspace_id) {
+            return Err(gone());
+        }
+        let is_admin = member.is_owner || SeatType::parse(&member.seat_type) == Some(SeatType::WorkspaceAdmin);
+        Authority {
+            is_admin,
+            name: member.name,
+            email: member.email,
+            seat: member.seat_type,
+            created_at: member.created_at,
+            ..Authority::default()
+        }
+    } else {
+        let account = accounts::find(tx, workspace_id, principal)?.filter(|account| account.works(ring, workspace_id));
+        let account = account.ok_or_else(gone)?;
+        let seat = "service_account".to_owned();
+        Authority {
+            is_service_account: true,
+            name: account.name,
+            email: account.email,
+            seat,
+            created_at: account.created_at,
+            ..Authority::default()
+        }
+    };
+    authority.group_permissions = groups::permissions_of(tx, workspace_id, principal)?;
+    if let Some(permission) = caller.access.permission()
+        && !key.holds(permission)
+    {
+        return Err(lacks_permission(permission));
+    }
+    match caller.access {
+        Access::Anyone | Access::AnyKey | Access::Holder(_) => {}
+        Access::AccountManager(_) if !workspace.has_service_accounts() => {
+            let message = "Service accounts need a workspace with more than one seat.";
+            return Err(Failure::refused(ErrorCode::FeatureNotAvailable, message));
+        }
+        Access::Manager(_) | Access::AccountManager(_) => {
+            if !authority.is_admin && !authority.group_permissions.contains(SERVICE_ACCOUNTS_MANAGE) {
+                let message = format!(
+                    "Only workspace admins and members of a group with the permission `{SERVICE_ACCOUNTS_MANAGE}` may do this."
+                );
+                return Err(Failure::lacks(message, vec![SERVICE_ACCOUNTS_MANAGE.into()]));
+            }
+        }
+    }
+    authority.key = Some(key);
+    Ok(authority)
+}
+
+/// The refusal for a key without a permission.
+pub fn lacks_permission(permission: &str) -> Failure {
+    Failure::lacks(format!("The API key lacks the permission `{permission}`."), vec![permission.to_owned()])
+}
+
+/// What a person or a service account is called.
+pub fn name(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &PrincipalId) -> Result<Option<String>, Error> {
+    match queries::find(tx, workspace, id.as_str())? {
+        Some(member) => Ok(Some(if member.name.is_empty() { member.email } else { member.name })),
+        None => Ok(accounts::find(tx, workspace, id)?.map(|account| account.name)),
+    }
+}

@@ -1,0 +1,89 @@
+//! The life of a verification: inspect the string, hash it, find the record, decide, charge, note the use. Never
+//! writes to the database, and never reads it.
+//!
+//! - [`usage`]: what is merged in memory and told to the store each second
+//! - [`routes`]: `POST /v1/api-keys/verify`
+
+mod queries;
+pub mod routes;
+pub mod usage;
+
+use crate::app::App;
+use std::sync::Arc;
+use stead_api::id::WorkspaceId;
+use stead_api::secret::Form;
+use stead_api::verify::{CheckReport, DecisionCode};
+use stead_verify::decide::{Ask, decide, explain};
+use stead_verify::index::KeyRecord;
+use stead_verify::period::Month;
+
+/// What a verification found.
+pub struct Verdict {
+    /// May it?
+    pub code: DecisionCode,
+    /// The key, if it is one of this server's (and of the workspace that may ask about it).
+    pub key: Option<Arc<KeyRecord>>,
+    /// Credits used this month, this charge included.
+    pub used: u64,
+    /// The trail, if it was asked for.
+    pub checks: Option<Vec<CheckReport>>,
+}
+
+/// How a question is to be answered.
+#[derive(Clone, Copy, Default)]
+pub struct Manner<'a> {
+    /// Only keys of this workspace are known; `None`: of every workspace.
+    pub within: Option<&'a WorkspaceId>,
+    /// Charges for this id were made already, so the cost is 0.
+    pub charged: bool,
+    /// Tell each check and its reason.
+    pub explain: bool,
+}
+
+/// Verifies a presented string.
+pub fn verify(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Verdict {
+    let now = app.clock.now();
+    let Some(key) = find(app, presented, manner.within) else {
+        let code =
+            if app.format.inspect(presented).is_err() { DecisionCode::Malformed } else { DecisionCode::NotFound };
+        let checks = manner.explain.then(|| vec![unknown(code)]);
+        return Verdict { code, key: None, used: 0, checks };
+    };
+    let month = Month::containing(now);
+    let ask = if manner.charged { Ask { cost: 0, ..*ask } } else { *ask };
+    // Held from reading the count to adding to it, so that two requests can't spend the same credit.
+    let mut spent = key.credits.lock();
+    let used = spent.used(month);
+    let code = decide(&key, used, &ask, now);
+    let checks = manner.explain.then(|| explain(&key, used, &ask, now, &app.catalogue));
+    if code == DecisionCode::Valid && ask.cost > 0 && spent.spend(month, ask.cost) {
+        app.unsaved.spent(&key);
+    }
+    let used = spent.used(month);
+    drop(spent);
+    if code == DecisionCode::Valid && key.last_used.touch(now) {
+        app.unsaved.used(&key);
+    }
+    Verdict { code, key: Some(key), used, checks }
+}
+
+/// The record of a presented string: nothing is hashed that can't be a key.
+fn find(app: &App, presented: &str, within: Option<&WorkspaceId>) -> Option<Arc<KeyRecord>> {
+    match app.format.inspect(presented) {
+        Err(_) => return None,
+        Ok(Form::Foreign) if !app.index.has_foreign() => return None,
+        Ok(_) => {}
+    }
+    let key = app.ring.digests(presented).find_map(|digest| app.index.find(&digest))?;
+    // Somebody else's key is nobody's.
+    within.is_none_or(|workspace| *workspace == key.facts.workspace_id).then_some(key)
+}
+
+/// The trail of a string that is no known key.
+fn unknown(code: DecisionCode) -> CheckReport {
+    let (check, reason) = match code {
+        DecisionCode::Malformed => ("form", "the string can't be a key: it is mistyped, cut, over-long or made up"),
+        _ => ("known", "there is no such key in this workspace"),
+    };
+    CheckReport { check: check.into(), passed: false, reason: reason.into() }
+}

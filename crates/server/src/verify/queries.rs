@@ -1,0 +1,42 @@
+//! The SQL of what verification tells the store.
+
+use crate::store::{Error, Tx};
+use stead_api::id::{KeyId, LineageId, WorkspaceId};
+use stead_api::time::Timestamp;
+use stead_verify::period::Month;
+
+pub(super) fn save_use(tx: &mut Tx<'_>, workspace: &WorkspaceId, key: &KeyId, at: Timestamp) -> Result<(), Error> {
+    tx.run(
+        "INSERT INTO key_uses (workspace_id, key_id, last_used_at) VALUES ($1, $2, $3) \
+         ON CONFLICT (workspace_id, key_id) DO UPDATE SET last_used_at = excluded.last_used_at \
+         WHERE key_uses.last_used_at < excluded.last_used_at",
+        &[workspace.as_str().into(), key.as_str().into(), at.0.into()],
+    )
+    .map(drop)
+}
+
+pub(super) fn uses(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Timestamp)>, Error> {
+    let read = |row: &crate::store::Row| Ok((row.get::<String>(0)?.into(), Timestamp(row.get(1)?)));
+    tx.all("SELECT key_id, last_used_at FROM key_uses", &[], read)
+}
+
+/// Adds to a lineage's month and returns its total, other nodes' charges included.
+pub(super) fn add_credits(
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    lineage: &LineageId,
+    month: Month,
+    amount: i64,
+) -> Result<i64, Error> {
+    tx.one(
+        "INSERT INTO credits (workspace_id, lineage_id, month, used) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (workspace_id, lineage_id, month) DO UPDATE SET used = credits.used + excluded.used RETURNING used",
+        &[workspace.as_str().into(), lineage.as_str().into(), month.0.into(), amount.into()],
+        |row| row.get(0),
+    )
+}
+
+pub(super) fn credits(tx: &mut Tx<'_>, month: Month) -> Result<Vec<(LineageId, i64)>, Error> {
+    let read = |row: &crate::store::Row| Ok((row.get::<String>(0)?.into(), row.get(1)?));
+    tx.all("SELECT lineage_id, used FROM credits WHERE month = $1", &[month.0.into()], read)
+}

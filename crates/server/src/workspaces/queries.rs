@@ -1,0 +1,81 @@
+//! The SQL of workspaces.
+
+use super::WorkspaceRow;
+use crate::store::{Arg, Error, Row, Tx};
+use stead_api::id::WorkspaceId;
+
+macro_rules! columns {
+    () => {
+        "id, tag, name, seats, is_disabled, third_party_disable_allowed, created_at, audit_seq, audit_head, version, seal"
+    };
+}
+
+fn read(row: &Row) -> Result<WorkspaceRow, Error> {
+    Ok(WorkspaceRow {
+        id: row.get(0)?,
+        tag: row.get(1)?,
+        name: row.get(2)?,
+        seats: row.get(3)?,
+        is_disabled: row.get(4)?,
+        third_party_disable_allowed: row.get(5)?,
+        created_at: row.get(6)?,
+        audit_seq: row.get(7)?,
+        audit_head: row.get(8)?,
+        version: row.get(9)?,
+        seal: row.get(10)?,
+    })
+}
+
+fn args(row: &WorkspaceRow) -> [Arg; 11] {
+    [
+        row.id.as_str().into(),
+        row.tag.as_str().into(),
+        row.name.as_str().into(),
+        row.seats.into(),
+        row.is_disabled.into(),
+        row.third_party_disable_allowed.into(),
+        row.created_at.into(),
+        row.audit_seq.into(),
+        row.audit_head.clone().into(),
+        row.version.into(),
+        row.seal.clone().into(),
+    ]
+}
+
+/// Locks the row by writing to it, without a change.
+pub(super) const LOCK: &str = concat!("UPDATE workspaces SET version = version WHERE id = $1 RETURNING ", columns!());
+
+pub(super) fn lock(tx: &mut Tx<'_>, id: &WorkspaceId) -> Result<Option<WorkspaceRow>, Error> {
+    tx.maybe(LOCK, &[id.as_str().into()], read)
+}
+
+pub(super) fn find(tx: &mut Tx<'_>, id: &WorkspaceId) -> Result<Option<WorkspaceRow>, Error> {
+    tx.maybe(concat!("SELECT ", columns!(), " FROM workspaces WHERE id = $1"), &[id.as_str().into()], read)
+}
+
+pub(super) fn all(tx: &mut Tx<'_>) -> Result<Vec<WorkspaceRow>, Error> {
+    tx.all(concat!("SELECT ", columns!(), " FROM workspaces ORDER BY id"), &[], read)
+}
+
+/// Whether there is a workspace. Two nodes that start on an empty database take turns here.
+pub(super) fn any(tx: &mut Tx<'_>) -> Result<bool, Error> {
+    tx.run("UPDATE change_clock SET seq = seq WHERE bucket = 0", &[])?;
+    Ok(tx.maybe("SELECT id FROM workspaces LIMIT 1", &[], |_| Ok(()))?.is_some())
+}
+
+pub(super) fn insert(tx: &mut Tx<'_>, row: &WorkspaceRow) -> Result<(), Error> {
+    tx.run(
+        concat!("INSERT INTO workspaces (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"),
+        &args(row),
+    )
+    .map(drop)
+}
+
+pub(super) fn save(tx: &mut Tx<'_>, row: &WorkspaceRow) -> Result<(), Error> {
+    tx.run(
+        "UPDATE workspaces SET tag = $2, name = $3, seats = $4, is_disabled = $5, third_party_disable_allowed = $6, \
+         created_at = $7, audit_seq = $8, audit_head = $9, version = $10, seal = $11 WHERE id = $1",
+        &args(row),
+    )
+    .map(drop)
+}

@@ -1,0 +1,122 @@
+//! `stead serve`.
+
+use crate::print;
+use anyhow::{Context, Result, bail};
+use std::sync::Arc;
+use stead_server::app::{self, App};
+use stead_server::clock::{SystemClock, SystemEntropy};
+use stead_server::config::Config;
+use stead_server::store::Location;
+use stead_server::workspaces::FirstStart;
+use stead_server::{data_dir, http, jobs};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Runs the server until it is told to stop.
+pub(crate) async fn serve(config: Config) -> Result<()> {
+    log(&config);
+    data_dir::prepare(&config.data_dir).map_err(anyhow::Error::msg)?;
+    let tls = match &config.tls {
+        Some((certificate, key)) => Some(http::serve::tls(certificate, key).map_err(anyhow::Error::msg)?),
+        None => None,
+    };
+    // Before the store is opened: what is in use fails at once, and says so.
+    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listen: {}", config.listen))?;
+    let database_is_new = match &config.database {
+        Location::Sqlite { file, durable } => {
+            if !durable {
+                tracing::warn!("synchronous=normal: a power cut loses acknowledged changes");
+            }
+            !file.exists()
+        }
+        // Whether it has keys is known only later; the pepper of a second node must come from the first.
+        Location::Postgres { .. } => true,
+    };
+    let ring = data_dir::ring(&config, &SystemEntropy, database_is_new).map_err(anyhow::Error::msg)?;
+    let built = app::build(&config, ring, Box::new(SystemClock), Box::new(SystemEntropy)).await;
+    let (app, first) = match built {
+        Ok(built) => built,
+        Err(failure) => bail!("the server can't start: {failure:?}"),
+    };
+    let url = address(&config, &listener)?;
+    print(&format!("Stead is ready at {url}"))?;
+    if let Some(first) = first {
+        print(&welcome(&url, &first))?;
+    }
+    let background = jobs::start(&app);
+    http::serve::serve(listener, tls, http::router::router(app.clone()), stopped(app.clone())).await;
+    jobs::finish(&app, background).await;
+    if *app.store.broken().borrow() {
+        bail!("the store failed; start again to see what is on the disk");
+    }
+    Ok(())
+}
+
+/// Done when the process is told to stop, or the store has failed for good.
+async fn stopped(app: Arc<App>) {
+    let mut broken = app.store.broken();
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = broken.wait_for(|broken| *broken) => tracing::error!("the store has failed"),
+    }
+    tracing::info!("stopping");
+}
+
+fn log(config: &Config) {
+    // To standard error, so that standard output holds what the first start has to say and nothing else.
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info")).with_writer(std::io::stderr);
+    if config.log_json {
+        lines.json().flatten_event(true).init();
+    } else {
+        lines.with_target(false).init();
+    }
+}
+
+/// The address to paste: the public one, or the one that is listened on.
+fn address(config: &Config, listener: &TcpListener) -> Result<String> {
+    if let Some(url) = &config.public_url {
+        return Ok(url.clone());
+    }
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{}", listener.local_addr()?))
+}
+
+/// What the first start prints: the key, once, and lines to paste.
+fn welcome(url: &str, first: &FirstStart) -> String {
+    let key = match &first.admin_api_key {
+        Some(secret) => format!(
+            "Your admin API key, shown this once. Keep it where you keep passwords:\n\n    {}\n\nTo try it, paste this:\n\n    export STEAD_KEY={}",
+            secret.expose(),
+            secret.expose()
+        ),
+        None => "The admin API key is the one from STEAD_ADMIN_API_KEY. To try it, paste this:\n\n    export STEAD_KEY=$STEAD_ADMIN_API_KEY".into(),
+    };
+    format!(
+        r#"
+{key}
+    export STEAD={url}
+    call() {{ curl -sS "$STEAD$2" -X "$1" -H "xi-api-key: $STEAD_KEY" -H 'content-type: application/json' ${{3:+-d "$3"}}; echo; }}
+    field() {{ sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }}
+
+    # a service account, and a key for it
+    ACCOUNT=$(call POST /v1/service-accounts '{{"name":"ci"}}' | field service_account_id)
+    KEY=$(call POST /v1/service-accounts/$ACCOUNT/api-keys '{{"name":"deploy","permissions":["text_to_speech"]}}')
+    SECRET=$(echo "$KEY" | field api_key); KEY=$(echo "$KEY" | field key_id)
+
+    # may it? yes; and no, with the reason
+    call POST /v1/api-keys/verify '{{"api_key":"'$SECRET'","permissions":["text_to_speech"]}}'
+    call POST /v1/api-keys/verify '{{"api_key":"'$SECRET'","permissions":["voices_write"],"explain":true}}'
+
+    # a successor; the old key goes on for an hour. Then an end to the old one
+    call POST /v1/service-accounts/$ACCOUNT/api-keys/$KEY/rotate '{{"grace_period_seconds":3600}}'
+    call DELETE /v1/service-accounts/$ACCOUNT/api-keys/$KEY
+    call POST /v1/api-keys/verify '{{"api_key":"'$SECRET'"}}'
+"#
+    )
+}

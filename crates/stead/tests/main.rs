@@ -1,0 +1,9 @@
+//! The integration tests of the executable, in one binary.
+
+#![allow(clippy::disallowed_methods, reason = "tests read the real environment and the real clock")]
+
+mod conformance;
+mod harness;
+mod kill;
+mod power_cut;
+mod torture;

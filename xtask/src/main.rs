@@ -1,0 +1,86 @@
+//! The chores of this repository, started as `cargo xtask <command>`.
+//!
+//! [`COMMANDS`] is the list; each row's file has the command's name. What they share: [`arguments`] reads the command
+//! line, [`process`] runs programs, [`tools`] and [`sdks`] install what tests need, [`postgres`] lends a database.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "chores have neither settings nor a clock to be handed: the server's doors are not theirs"
+)]
+
+mod arguments;
+mod bench;
+mod kill;
+mod openapi;
+mod postgres;
+mod power_cut;
+mod process;
+mod sdks;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use arguments::Arguments;
+use process::Outcome;
+
+struct Chore {
+    name: &'static str,
+    takes: &'static str,
+    doc: &'static str,
+    run: fn(Arguments) -> Outcome,
+}
+
+const COMMANDS: &[Chore] = &[
+    Chore {
+        name: "test",
+        takes: "[-- <arguments of cargo test>]",
+        doc: "install what tests need, then format, tidy, clippy and every test; with arguments only those tests",
+        run: test::run,
+    },
+    Chore { name: "tidy", takes: "", doc: "the rules of the house that no compiler knows", run: tidy::run },
+    Chore { name: "openapi", takes: "", doc: "write openapi.json anew from the route table", run: openapi::run },
+    Chore {
+        name: "kill",
+        takes: "[--cycles N] [--postgres]",
+        doc: "kill -9 the server under load, N times (1000), and compare with what it acknowledged",
+        run: kill::run,
+    },
+    Chore {
+        name: "power-cut",
+        takes: "[--cuts N]",
+        doc: "cut the power of a loop-mounted disk under the server, N times (100); Linux, as root",
+        run: power_cut::run,
+    },
+    Chore {
+        name: "bench",
+        takes: "[--postgres]",
+        doc: "measure the figures of the README beside their yardsticks, in one run",
+        run: bench::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let name = words.next().unwrap_or_else(|| "help".into());
+    let outcome = match COMMANDS.iter().find(|chore| chore.name == name) {
+        Some(chore) => (chore.run)(Arguments::new(words)),
+        None if matches!(name.as_str(), "help" | "-h" | "--help") => {
+            eprint!("{}", help());
+            Ok(())
+        }
+        None => Err(format!("there is no command `{name}`\n\n{}", help())),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> String {
+    let rows = COMMANDS.iter().map(|Chore { name, takes, doc, .. }| format!("  {name} {takes}\n      {doc}\n"));
+    format!("cargo xtask <command>\n\n{}", rows.collect::<String>())
+}
