@@ -78,6 +78,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed", 405, "invalid_request";
     /// The key already has a successor.
     AlreadyRotated = "already_rotated", 409, "conflict";
+    /// The row was changed behind the server's back.
+    KeyNotTrusted = "key_not_trusted", 409, "conflict";
     /// The key has no rotation that could be undone.
     NotRotated = "not_rotated", 409, "conflict";
     /// A retry came after the minute in which a secret is repeated.
@@ -92,8 +94,6 @@ codes! {
     InvalidParameters = "invalid_parameters", 422, "validation_error";
     /// Too many requests.
     RateLimitExceeded = "rate_limit_exceeded", 429, "rate_limit_error";
-    /// The key's credits are used up.
-    InsufficientCredits = "insufficient_credits", 429, "rate_limit_error";
     /// A defect of the server.
     InternalError = "internal_error", 500, "internal_error";
     /// The store can't be reached.

@@ -21,9 +21,17 @@ pub struct VerifyApiKey {
     /// Credits to charge if the answer is yes; absent or 0 charges nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<u64>,
-    /// The same id within ten minutes on a node is charged once.
+    /// The same id, key and cost within ten minutes on a node are charged once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Access to a resource. Not decided about yet: refused with 422 rather than ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub resource: Option<serde_json::Value>,
+    /// A concurrency limit. Not decided about yet: refused with 422 rather than ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub concurrency: Option<serde_json::Value>,
     /// Adds the trail of checks and the names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explain: Option<bool>,
@@ -65,6 +73,9 @@ pub struct Decision {
     pub resets_at: Option<i64>,
     /// The state the decision was made by.
     pub revision: String,
+    /// For how long this node has not been able to confirm its state; only from 5 seconds on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale_seconds: Option<u64>,
     /// With `explain`: each check in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<Vec<CheckReport>>,

@@ -3,14 +3,17 @@
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Limits};
 use crate::error::Failure;
+use crate::feed::mutation::{self, Made, Mutation};
 use crate::feed::{Progress, follow};
-use crate::store::Store;
+use crate::keys;
+use crate::members::{self, Caller};
+use crate::store::{Error, Store, Tx};
 use crate::verify::usage::Unsaved;
 use crate::workspaces::{self, FirstStart, NewWorkspace};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use stead_api::permission::Catalogue;
-use stead_api::secret::Format;
+use stead_api::secret::{Format, Secret};
 use stead_verify::index::KeyIndex;
 use stead_verify::pepper::Ring;
 
@@ -67,7 +70,44 @@ pub async fn build(
         admin_api_key: config.admin_api_key.clone(),
     };
     let first = workspaces::create(&app, new, true).await?;
+    if first.is_none() {
+        check_pepper(&app).await?;
+    }
     follow::load(&app).await?;
     app.ready.store(true, std::sync::atomic::Ordering::Release);
     Ok((app, first))
+}
+
+/// Refuses a store that none of the peppers fits: every key would be unknown, and every write would be sealed anew.
+async fn check_pepper(app: &Arc<App>) -> Result<(), Failure> {
+    let worker = app.clone();
+    let look = move |tx: &mut Tx<'_>| -> Result<_, Failure> {
+        let workspaces = workspaces::all(tx)?;
+        let people = members::facts(tx, &worker.ring)?.len();
+        let strange = members::broken_seals(tx, &worker.ring)?.len();
+        Ok(workspaces.iter().any(|workspace| workspace.is_sealed(&worker.ring)) || strange < people)
+    };
+    if app.store.read(look).await? {
+        return Ok(());
+    }
+    let why =
+        "the pepper is not the one this database was made with: put the right one back, or share it with this node";
+    Err(Failure::Store(Error::Unusable(why.into())))
+}
+
+/// Makes a new key for the owner of the first workspace, for whoever has the data directory and has lost the owner's key.
+pub async fn create_owner_key(app: &Arc<App>) -> Result<Secret, Failure> {
+    let find = |tx: &mut Tx<'_>| -> Result<_, Failure> {
+        let first = workspaces::all(tx)?.into_iter().min_by_key(|workspace| workspace.created_at);
+        let first = first.ok_or_else(|| Failure::Defect("there is no workspace".into()))?;
+        let owner =
+            members::owner(tx, &first.id())?.ok_or_else(|| Failure::Defect("the workspace has no owner".into()))?;
+        Ok((first.id(), owner))
+    };
+    let (workspace, owner) = app.store.read(find).await?;
+    let id = workspace.clone();
+    let open = move |_: &App, tx: &mut Tx<'_>| workspaces::lock(tx, &id).map(Some);
+    let operation = move |m: &mut Mutation<'_, '_>| Ok(Made::with_secret((), keys::create_for_owner(m, &owner, None)?));
+    let made = mutation::write(app, workspace, Caller::system(), None, open, operation).await?;
+    made.and_then(|made| made.secret).ok_or_else(|| Failure::Defect("no key was made".into()))
 }

@@ -1,12 +1,16 @@
 //! Time and randomness are handed in, so that tests move the one and foresee the other. The only place that asks
 //! the operating system for either.
 
+use std::time::{Duration, Instant};
 use stead_api::time::Timestamp;
 
 /// The wall clock.
 pub trait Clock: Send + Sync + 'static {
     /// The instant it is.
     fn now(&self) -> Timestamp;
+
+    /// The time since some start, which no setting of the wall clock moves. For spans, never for what is stored.
+    fn elapsed(&self) -> Duration;
 }
 
 /// A source of unguessable bytes.
@@ -44,13 +48,27 @@ impl dyn Entropy {
 }
 
 /// The operating system's clock.
-pub struct SystemClock;
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose [`Clock::elapsed`] begins now.
+    #[allow(clippy::new_without_default, reason = "a clock that starts to run is no default value")]
+    pub fn new() -> Self {
+        Self { started: Instant::now() }
+    }
+}
 
 impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "this is the door")]
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 }
 

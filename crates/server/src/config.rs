@@ -42,13 +42,16 @@ pub const SETTINGS: &[Setting] = &[
     secret("admin-api-key", "The owner's key at the first start, at least 32 characters [a random one, printed once]"),
     secret("pepper", "Peppers as <version>:<64 hex digits>[,…] instead of the file in the data directory"),
     setting("seats", "Seats of the workspace that the first start makes; one seat has no service accounts [10]"),
+    setting(
+        "max-staleness",
+        "Seconds after which a node that can't reach PostgreSQL stops answering verifications [60]",
+    ),
     setting("max-accounts", "Service accounts a workspace may have [20]"),
     setting("max-keys-per-account", "Keys a service account may have [1000]"),
     setting("key-prefix", "What secrets begin with, before the underscore [stead]"),
 ];
 
-/// The settings, checked.
-#[derive(Debug)]
+/// The settings, checked. Not `Debug`: some are secrets.
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -85,6 +88,8 @@ pub struct Limits {
     pub accounts: usize,
     /// Keys of one account that are not revoked.
     pub keys_per_account: usize,
+    /// Seconds without word from a shared store after which nothing is verified any more.
+    pub max_staleness: u64,
 }
 
 /// The settings file: every setting by its name, and the permission catalogue.
@@ -146,6 +151,10 @@ impl Config {
             mistakes.push(format!("settings file: there is no setting `{name}`"));
         }
         let mut sources = Sources { flags, environment, file: &file.settings, mistakes };
+        if flags.get("database-url").is_some_and(|url| has_password(url)) {
+            let told = "database-url: other users of this machine can read a flag: give a URL with a password as STEAD_DATABASE_URL";
+            sources.mistakes.push(told.into());
+        }
         let data_dir: PathBuf = sources.parse("data-dir", "a path", PathBuf::from("stead-data"));
         let config = Self {
             listen: sources.parse(
@@ -166,6 +175,7 @@ impl Config {
             admin_api_key: None,
             peppers: sources.read("pepper", |text| peppers(text, ',')),
             limits: Limits {
+                max_staleness: sources.count("max-staleness", 60, 1..=3600).unsigned_abs(),
                 seats: sources.count("seats", 10, 1..=1_000_000),
                 accounts: usize::try_from(sources.count("max-accounts", 20, 1..=100_000)).unwrap_or(20),
                 keys_per_account: usize::try_from(sources.count("max-keys-per-account", 1000, 1..=1_000_000))
@@ -250,6 +260,11 @@ fn database(text: &str) -> Result<Location, String> {
     }
     let url = if theirs.is_empty() { base.to_owned() } else { format!("{base}?{}", theirs.join("&")) };
     Ok(Location::Postgres { url, schema })
+}
+
+fn has_password(url: &str) -> bool {
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || url.contains("password=")
 }
 
 fn log_format(text: &str) -> Result<bool, String> {
@@ -340,6 +355,16 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_no_flag() {
+        for (url, fine) in
+            [("postgres://u:p@h/d", false), ("postgres://h/d?password=p", false), ("postgres://u@h:5432/d", true)]
+        {
+            let flags = HashMap::from([("database-url", url.to_owned())]);
+            assert_eq!(Config::from_sources(&flags, &HashMap::new(), "").is_ok(), fine, "{url}");
+        }
+    }
+
+    #[test]
     fn all_mistakes_are_told_at_once_and_no_secret_is_quoted() {
         let settings = [
             ("listen", "nowhere"),
@@ -349,7 +374,7 @@ mod tests {
             ("pepper", "1:abcd"),
             ("seats", "0"),
         ];
-        let mistakes = load(&settings, "port = 1").unwrap_err();
+        let mistakes = load(&settings, "port = 1").err().unwrap();
         assert_eq!(mistakes.len(), 7, "{mistakes:?}");
         assert!(mistakes.iter().all(|mistake| !mistake.contains("secret") && !mistake.contains("abcd")));
     }

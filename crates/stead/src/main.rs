@@ -5,7 +5,8 @@ mod serve;
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command};
 use std::collections::HashMap;
-use stead_server::clock::SystemEntropy;
+use stead_server::app;
+use stead_server::clock::{SystemClock, SystemEntropy};
 use stead_server::config::{Config, SETTINGS};
 use stead_server::{data_dir, doctor, http};
 
@@ -20,6 +21,7 @@ fn main() -> Result<()> {
         match name {
             "serve" => serve::serve(settings(arguments)?).await,
             "doctor" => examine(settings(arguments)?).await,
+            "owner-key" => owner_key(settings(arguments)?).await,
             "rotate-pepper" => rotate_pepper(&settings(arguments)?),
             "openapi" => print(&serde_json::to_string_pretty(&http::openapi::describe())?),
             other => bail!("there is no command `{other}`"),
@@ -39,6 +41,10 @@ fn commands() -> Command {
         ))
         .subcommand(with_settings(
             Command::new("rotate-pepper").about("Add a new pepper, used from the next start on; keys stay as they are"),
+        ))
+        .subcommand(with_settings(
+            Command::new("owner-key")
+                .about("Make a new key for the owner and print it; on SQLite while the server is stopped"),
         ))
         .subcommand(Command::new("openapi").about("Print the OpenAPI description"))
 }
@@ -76,6 +82,14 @@ async fn examine(config: Config) -> Result<()> {
         bail!("{} of the checks failed", report.wrong.len());
     }
     Ok(())
+}
+
+async fn owner_key(config: Config) -> Result<()> {
+    let ring = data_dir::ring(&config, &SystemEntropy, false).map_err(anyhow::Error::msg)?;
+    let built = app::build(&config, ring, Box::new(SystemClock::new()), Box::new(SystemEntropy)).await;
+    let (app, _) = built.map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
+    let secret = app::create_owner_key(&app).await.map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
+    print(secret.expose())
 }
 
 fn rotate_pepper(config: &Config) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::print;
 use anyhow::{Context, Result, bail};
+use std::io::IsTerminal;
 use std::sync::Arc;
 use stead_server::app::{self, App};
 use stead_server::clock::{SystemClock, SystemEntropy};
@@ -34,7 +35,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         Location::Postgres { .. } => true,
     };
     let ring = data_dir::ring(&config, &SystemEntropy, database_is_new).map_err(anyhow::Error::msg)?;
-    let built = app::build(&config, ring, Box::new(SystemClock), Box::new(SystemEntropy)).await;
+    let built = app::build(&config, ring, Box::new(SystemClock::new()), Box::new(SystemEntropy)).await;
     let (app, first) = match built {
         Ok(built) => built,
         Err(failure) => bail!("the server can't start: {failure:?}"),
@@ -70,7 +71,11 @@ async fn stopped(app: Arc<App>) {
 
 fn log(config: &Config) {
     // To standard error, so that standard output holds what the first start has to say and nothing else.
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info")).with_writer(std::io::stderr);
+    let terminal = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new("info"))
+        .with_ansi(terminal)
+        .with_writer(std::io::stderr);
     if config.log_json {
         lines.json().flatten_event(true).init();
     } else {

@@ -10,23 +10,27 @@ pub struct Credits {
 }
 
 /// What a counter holds. Whoever has it locked can decide and spend in one step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spent {
     month: Month,
     used: u64,
     /// The part of `used` that the store has not been told yet.
     unsaved: u64,
+    /// What an ended month still has to tell.
+    ended: Option<(Month, u64)>,
+    /// Whether the counter waits in the queue of those that have something to tell.
+    queued: bool,
 }
 
 impl Credits {
     /// A counter that stands at `used` in `month`.
     pub fn new(month: Month, used: u64) -> Self {
-        Self { spent: Mutex::new(Spent { month, used, unsaved: 0 }) }
+        Self { spent: Mutex::new(Spent { month, used, unsaved: 0, ended: None, queued: false }) }
     }
 
     /// Holds the counter. For a few instructions only: other requests of the same lineage wait.
     pub fn lock(&self) -> MutexGuard<'_, Spent> {
-        // A panic while it was held can't have left it half-written: both numbers are set together.
+        // A panic while it was held can't have left it half-written: no step in between can panic.
         self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -37,26 +41,34 @@ impl Spent {
         if self.month == month { self.used } else { 0 }
     }
 
-    /// Adds `cost` in `month` and says whether the store has to be told, i.e. whether nothing was waiting before.
-    pub fn spend(&mut self, month: Month, cost: u64) -> bool {
+    /// Adds `cost` in `month`.
+    pub fn spend(&mut self, month: Month, cost: u64) {
         if self.month != month {
-            // What an ended month has not told the store is lost with it: it decides nothing any more.
-            *self = Self { month, used: 0, unsaved: 0 };
+            self.ended = (self.unsaved > 0).then_some((self.month, self.unsaved)).or(self.ended);
+            (self.month, self.used, self.unsaved) = (month, 0, 0);
         }
-        let first = self.unsaved == 0;
         self.used = self.used.saturating_add(cost);
         self.unsaved = self.unsaved.saturating_add(cost);
-        first
     }
 
-    /// What the store has not been told, if anything.
-    pub fn unsaved(&self) -> Option<(Month, u64)> {
-        (self.unsaved > 0).then_some((self.month, self.unsaved))
+    /// Takes a place in the queue, if there is something to tell; true if the caller has to put it there.
+    pub fn enqueue(&mut self) -> bool {
+        (self.unsaved > 0 || self.ended.is_some()) && !std::mem::replace(&mut self.queued, true)
     }
 
-    /// What the store holds, at start.
-    pub fn restore(&mut self, month: Month, used: u64) {
-        *self = Self { month, used, unsaved: 0 };
+    /// Leaves the queue with what is to be told. What is spent from now on queues anew.
+    pub fn dequeue(&mut self) -> impl Iterator<Item = (Month, u64)> + use<> {
+        self.queued = false;
+        self.ended.into_iter().chain((self.unsaved > 0).then_some((self.month, self.unsaved)))
+    }
+
+    /// What the store holds, at start and when the mirror is filled anew.
+    pub fn restore(&mut self, month: Month, total: u64) {
+        if self.month < month && self.unsaved > 0 {
+            self.ended = Some((self.month, self.unsaved));
+        }
+        let unsaved = if self.month == month { self.unsaved } else { 0 };
+        (self.month, self.used, self.unsaved) = (month, total.saturating_add(unsaved), unsaved);
     }
 
     /// The store now holds `total` for `month`, `told` of it from here; other nodes may have added to it.
@@ -64,6 +76,8 @@ impl Spent {
         if self.month == month {
             self.unsaved = self.unsaved.saturating_sub(told);
             self.used = total.saturating_add(self.unsaved);
+        } else if self.ended == Some((month, told)) {
+            self.ended = None;
         }
     }
 }
@@ -72,17 +86,38 @@ impl Spent {
 mod tests {
     use super::*;
 
+    fn told(spent: &mut Spent) -> Vec<(Month, u64)> {
+        spent.dequeue().collect()
+    }
+
     #[test]
     fn spending_adds_up_and_a_new_month_begins_at_nothing() {
         let credits = Credits::new(Month(1), 40);
         let mut spent = credits.lock();
-        assert!(spent.spend(Month(1), 2));
-        assert!(!spent.spend(Month(1), 3));
-        assert_eq!(spent.used(Month(1)), 45);
-        assert_eq!(spent.unsaved(), Some((Month(1), 5)));
-        assert_eq!(spent.used(Month(2)), 0);
-        assert!(spent.spend(Month(2), 1));
+        spent.spend(Month(1), 2);
+        spent.spend(Month(1), 3);
+        assert_eq!((spent.used(Month(1)), spent.used(Month(2))), (45, 0));
+        spent.spend(Month(2), 1);
         assert_eq!(spent.used(Month(2)), 1);
+        // The ended month is still told.
+        assert_eq!(told(&mut spent), [(Month(1), 5), (Month(2), 1)]);
+        spent.saved(Month(1), 5, 45);
+        assert_eq!(told(&mut spent), [(Month(2), 1)]);
+    }
+
+    #[test]
+    fn a_counter_waits_in_the_queue_once() {
+        let credits = Credits::new(Month(1), 0);
+        let mut spent = credits.lock();
+        assert!(!spent.enqueue());
+        spent.spend(Month(1), 1);
+        assert!(spent.enqueue() && !spent.enqueue());
+        assert_eq!(told(&mut spent), [(Month(1), 1)]);
+        // Spent while the store is told: waits again, and only the rest is told.
+        spent.spend(Month(1), 2);
+        assert!(spent.enqueue());
+        spent.saved(Month(1), 1, 1);
+        assert_eq!(told(&mut spent), [(Month(1), 2)]);
     }
 
     #[test]
@@ -92,6 +127,9 @@ mod tests {
         spent.spend(Month(1), 5);
         spent.spend(Month(1), 2);
         spent.saved(Month(1), 5, 30);
-        assert_eq!((spent.used(Month(1)), spent.unsaved()), (32, Some((Month(1), 2))));
+        assert_eq!((spent.used(Month(1)), told(&mut spent)), (32, vec![(Month(1), 2)]));
+        // A mirror filled anew forgets nothing that was not told.
+        spent.restore(Month(1), 50);
+        assert_eq!((spent.used(Month(1)), told(&mut spent)), (52, vec![(Month(1), 2)]));
     }
 }

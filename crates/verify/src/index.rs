@@ -1,6 +1,6 @@
 //! The mirror: every key of the store in memory, found by digest. Filled at start, fed by the change log.
 //!
-//! Readers never wait and never write to a shared line. Writers take turns behind one lock: they come at the rate of
+//! Readers never wait for a writer. Writers take turns behind one lock: they come at the rate of
 //! management requests. A change with an older version than what is there is passed over, so it does no harm if
 //! changes arrive twice or out of order.
 
@@ -78,9 +78,9 @@ pub struct LastUsed {
 impl LastUsed {
     /// Notes a use and says whether the store has to be told, i.e. whether nothing was waiting before.
     pub fn touch(&self, now: Timestamp) -> bool {
-        // A plain store would do: two uses within a microsecond of each other may come in either order.
-        self.at.fetch_max(now.0, Ordering::Relaxed);
-        !self.waiting.load(Ordering::Relaxed) && !self.waiting.swap(true, Ordering::AcqRel)
+        self.at.fetch_max(now.0, Ordering::SeqCst);
+        // Read first: most uses find that the key waits already, and then write to no shared line but the one above.
+        !self.waiting.load(Ordering::SeqCst) && !self.waiting.swap(true, Ordering::SeqCst)
     }
 
     /// The instant, if there was a use.
@@ -91,8 +91,13 @@ impl LastUsed {
 
     /// Takes the instant to be told to the store; the next use waits anew.
     pub fn take(&self) -> Option<Timestamp> {
-        self.waiting.store(false, Ordering::Release);
+        self.waiting.swap(false, Ordering::SeqCst);
         self.get()
+    }
+
+    /// Waits again, since the store could not be told; true if the caller has to queue it.
+    pub fn wait_again(&self) -> bool {
+        !self.waiting.swap(true, Ordering::SeqCst)
     }
 }
 
@@ -150,6 +155,17 @@ impl KeyIndex {
         }
     }
 
+    /// Forgets everything: the store has gone back in time, and versions compare with nothing. Until it is filled
+    /// again, every key is unknown.
+    pub fn clear(&self) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.by_digest.pin().clear();
+        self.by_id.pin().clear();
+        self.workspaces.pin().clear();
+        self.principals.pin().clear();
+        self.foreign.store(0, Ordering::Relaxed);
+    }
+
     /// Sets what the store knows of a key's last use, at start.
     pub fn restore_last_used(&self, id: &KeyId, at: Timestamp) {
         if let Some(record) = self.get(id) {
@@ -179,13 +195,14 @@ impl KeyIndex {
             last_used: old.as_ref().map_or_else(Arc::default, |old| old.last_used.clone()),
             facts,
         });
+        // Added before it is taken away, so that the count is never too small in between.
+        self.foreign.fetch_add(usize::from(record.facts.foreign), Ordering::Relaxed);
         if let Some(old) = &old {
             self.foreign.fetch_sub(usize::from(old.facts.foreign), Ordering::Relaxed);
             if old.facts.digest != record.facts.digest {
                 self.by_digest.pin().remove(&old.facts.digest);
             }
         }
-        self.foreign.fetch_add(usize::from(record.facts.foreign), Ordering::Relaxed);
         self.by_digest.pin().insert(record.facts.digest, record.clone());
         self.by_id.pin().insert(record.facts.id.clone(), record);
     }

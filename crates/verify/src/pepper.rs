@@ -72,11 +72,18 @@ impl Ring {
         made_by.is_some_and(|pepper| pepper.seal(label, bytes).as_slice().ct_eq(seal).into())
     }
 
-    /// A key for another purpose, made from the newest pepper and `input`.
+    /// Keys for another purpose, made from each pepper and `input`, the newest pepper's first.
+    pub fn derived(&self, label: &str, input: &[u8]) -> impl Iterator<Item = Zeroizing<[u8; 32]>> {
+        self.peppers.iter().map(move |pepper| {
+            let mut mac = keyed(&derive(&pepper.root, label.as_bytes()));
+            mac.update(input);
+            Zeroizing::new(mac.finalize().into_bytes().into())
+        })
+    }
+
+    /// The one made from the newest pepper.
     pub fn derive(&self, label: &str, input: &[u8]) -> Zeroizing<[u8; 32]> {
-        let mut mac = keyed(&derive(&self.peppers[0].root, label.as_bytes()));
-        mac.update(input);
-        Zeroizing::new(mac.finalize().into_bytes().into())
+        self.derived(label, input).next().unwrap_or_else(|| unreachable!("a ring is never empty"))
     }
 }
 

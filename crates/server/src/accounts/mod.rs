@@ -130,7 +130,7 @@ pub async fn get(app: &Arc<App>, workspace: WorkspaceId, id: PrincipalId) -> Res
 fn read_one(app: &App, tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &PrincipalId) -> Result<ServiceAccount, Failure> {
     let row = live(tx, workspace, id)?;
     let keys = keys::of_principal(app, tx, workspace, id)?;
-    let used = keys::last_uses(app, tx, workspace)?.get(&row.id).copied();
+    let used = keys::last_use_of(app, tx, workspace, id)?;
     Ok(view(&row, keys, used))
 }
 
@@ -191,6 +191,11 @@ pub async fn update(
     let operation = move |m: &mut Mutation<'_, '_>| {
         let workspace = m.workspace_id();
         let old = live(m.tx, &workspace, &id)?;
+        if !old.is_sealed(&m.app.ring, &workspace) {
+            // A row that somebody else wrote must not get a seal.
+            let message = "The account was changed behind the server's back and is refused. It can only be deleted.";
+            return Err(Failure::refused(ErrorCode::KeyNotTrusted, message));
+        }
         let mut row = old.clone();
         if let Some(name) = &change.name {
             row.name.clone_from(name);

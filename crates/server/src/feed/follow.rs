@@ -11,8 +11,10 @@ use crate::store::{Error, Tx};
 use crate::{accounts, keys, members, verify, workspaces};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use stead_verify::facts::Fact;
+use tokio::sync::watch;
 
 /// How often the change clock is looked at. Bounds how long another node's revocation stays unseen.
 const POLL: Duration = Duration::from_millis(100);
@@ -26,7 +28,7 @@ pub async fn load(app: &Arc<App>) -> Result<(), Failure> {
     let target = app.clone();
     let read = move |tx: &mut Tx<'_>| -> Result<(), Failure> {
         let app = &*target;
-        let now = app.clock.now();
+        let (now, asked) = (app.clock.now(), app.clock.elapsed());
         let clock = queries::clock(tx)?;
         for fact in workspaces::facts(tx, &app.ring)? {
             app.index.apply(fact);
@@ -46,17 +48,22 @@ pub async fn load(app: &Arc<App>) -> Result<(), Failure> {
         for (bucket, seq) in clock {
             app.progress.advance(bucket, seq);
         }
+        app.progress.confirm(asked);
         Ok(())
     };
     app.store.read(read).await
 }
 
 /// Follows the change log until the server stops. Only where other nodes may write to the same store.
-pub async fn follow(app: Arc<App>) {
+pub async fn follow(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let mut reachable = true;
-    loop {
+    while !*stop.borrow() {
         // Woken by this node's own writes, and by verifications that wait for a revision.
-        let _ = tokio::time::timeout(POLL, app.progress.wake.notified()).await;
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = app.progress.wake.notified() => {}
+            _ = stop.changed() => return,
+        }
         match catch_up(&app).await {
             Ok(()) => reachable = true,
             Err(failure) if reachable => {
@@ -71,22 +78,47 @@ pub async fn follow(app: Arc<App>) {
 /// Takes in every change that is there now.
 async fn catch_up(app: &Arc<App>) -> Result<(), Failure> {
     let target = app.clone();
-    let complete = app.store.read(move |tx| take_changes(&target, tx)).await?;
-    if complete {
-        return Ok(());
+    let asked = app.clock.elapsed();
+    // A session of its own: it must not wait behind writes that wait for each other.
+    match app.store.read_ahead(move |tx| take_changes(&target, tx)).await? {
+        Taken::All => {}
+        Taken::Gap => {
+            tracing::warn!("this node was away for longer than the change log reaches back: filling the mirror anew");
+            load(app).await?;
+        }
+        Taken::Backwards => {
+            tracing::error!(
+                "the store has gone back in time, as after a failover or a restore: filling the mirror anew"
+            );
+            app.index.clear();
+            app.progress.restart();
+            load(app).await?;
+        }
     }
-    tracing::warn!("this node was away for longer than the change log reaches back: filling the mirror anew");
-    load(app).await
+    app.progress.confirm(asked);
+    Ok(())
 }
 
-/// Takes in the changes after those the mirror has; false if some of them are forgotten already.
-fn take_changes(app: &App, tx: &mut Tx<'_>) -> Result<bool, Failure> {
+/// What became of following.
+enum Taken {
+    All,
+    /// Changes after the mirror's last are forgotten already.
+    Gap,
+    /// The store's clock is behind the mirror.
+    Backwards,
+}
+
+/// Takes in the changes after those the mirror has.
+fn take_changes(app: &App, tx: &mut Tx<'_>) -> Result<Taken, Failure> {
     for (bucket, newest) in queries::clock(tx)? {
-        while app.progress.seqs[bucket].load(std::sync::atomic::Ordering::Acquire) < newest {
-            let known = app.progress.seqs[bucket].load(std::sync::atomic::Ordering::Acquire);
+        if app.progress.seqs[bucket].load(Ordering::Acquire) > newest {
+            return Ok(Taken::Backwards);
+        }
+        while app.progress.seqs[bucket].load(Ordering::Acquire) < newest {
+            let known = app.progress.seqs[bucket].load(Ordering::Acquire);
             let changes = queries::after(tx, bucket, known, PAGE)?;
             if changes.first().is_none_or(|first| first.seq != known + 1) {
-                return Ok(false);
+                return Ok(Taken::Gap);
             }
             for change in changes {
                 apply(app, tx, &change)?;
@@ -94,7 +126,7 @@ fn take_changes(app: &App, tx: &mut Tx<'_>) -> Result<bool, Failure> {
             }
         }
     }
-    Ok(true)
+    Ok(Taken::All)
 }
 
 /// Takes in one change by reading the row it speaks of.

@@ -17,6 +17,7 @@ use stead_api::id::WorkspaceId;
 use stead_api::secret::Secret;
 use stead_api::time::Timestamp;
 use stead_verify::pepper::Ring;
+use zeroize::Zeroizing;
 
 /// How long an outcome is kept.
 const KEPT_SECONDS: i64 = 24 * 60 * 60;
@@ -46,15 +47,11 @@ impl Retry {
         Self { key: key.to_owned(), request_hash: request_hash.to_vec() }
     }
 
-    fn key_hash(&self, ring: &Ring) -> [u8; 32] {
-        *ring.derive("idempotency hash", self.key.as_bytes())
-    }
-
-    fn cipher(&self, ring: &Ring) -> Result<LessSafeKey, Failure> {
-        let key = ring.derive("idempotency seal", self.key.as_bytes());
-        UnboundKey::new(&AES_256_GCM, &*key)
-            .map(LessSafeKey::new)
-            .map_err(|_| Failure::Defect("an AES key of 32 bytes".into()))
+    /// The name of the row and the key of the seal, for each pepper: the first try may have come before the last change
+    /// of the pepper.
+    fn keys(&self, ring: &Ring) -> impl Iterator<Item = ([u8; 32], Zeroizing<[u8; 32]>)> {
+        let names = ring.derived("idempotency hash", self.key.as_bytes());
+        names.map(|name| *name).zip(ring.derived("idempotency seal", self.key.as_bytes()))
     }
 
     /// The first outcome, if there was one within the last day.
@@ -66,7 +63,14 @@ impl Retry {
         workspace: &WorkspaceId,
         caller: &str,
     ) -> Result<Option<Made<T>>, Failure> {
-        let Some(outcome) = queries::outcome(tx, workspace, caller, &self.key_hash(ring))? else { return Ok(None) };
+        let mut found = None;
+        for (name, key) in self.keys(ring) {
+            found = queries::outcome(tx, workspace, caller, &name)?.map(|outcome| (outcome, key));
+            if found.is_some() {
+                break;
+            }
+        }
+        let Some((outcome, key)) = found else { return Ok(None) };
         let age = now.seconds() - Timestamp(outcome.at).seconds();
         if age >= KEPT_SECONDS {
             return Ok(None);
@@ -78,7 +82,7 @@ impl Retry {
         let value = serde_json::from_str(&outcome.answer).map_err(|error| Failure::Defect(error.to_string()))?;
         let secret = match (&outcome.key_id, outcome.sealed_secret) {
             (None, _) => None,
-            (Some(_), Some(sealed)) if age < SECRET_SECONDS => Some(self.open(ring, sealed)?),
+            (Some(_), Some(sealed)) if age < SECRET_SECONDS => Some(open(&key, &sealed)?),
             (Some(key_id), _) => {
                 let message = "The key was made by the first try, and its secret was shown then. Rotate the key to get a new secret.";
                 let mut refusal = Failure::refused(ErrorCode::SecretAlreadyShown, message);
@@ -103,28 +107,35 @@ impl Retry {
         made: &Made<T>,
     ) -> Result<(), Failure> {
         let answer = serde_json::to_string(&made.value).map_err(|error| Failure::Defect(error.to_string()))?;
-        let sealed_secret = made.secret.as_ref().map(|secret| self.seal(ring, nonce, secret)).transpose()?;
+        let (name, key) = self.keys(ring).next().ok_or_else(|| Failure::Defect("a ring is never empty".into()))?;
+        let sealed_secret = made.secret.as_ref().map(|secret| seal(&key, nonce, secret)).transpose()?;
         let key_id = made.key_id.as_ref().map(ToString::to_string);
         let outcome = Outcome { request_hash: self.request_hash.clone(), at: now.0, answer, key_id, sealed_secret };
-        Ok(queries::save_outcome(tx, workspace, caller, &self.key_hash(ring), outcome)?)
+        Ok(queries::save_outcome(tx, workspace, caller, &name, outcome)?)
     }
+}
 
-    fn seal(&self, ring: &Ring, nonce: [u8; NONCE_LEN], secret: &Secret) -> Result<Vec<u8>, Failure> {
-        let mut text = secret.expose().as_bytes().to_vec();
-        self.cipher(ring)?
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut text)
-            .map_err(|_| Failure::Defect("a secret could not be sealed".into()))?;
-        Ok([nonce.as_slice(), &text].concat())
-    }
+fn cipher(key: &[u8; 32]) -> Result<LessSafeKey, Failure> {
+    UnboundKey::new(&AES_256_GCM, key)
+        .map(LessSafeKey::new)
+        .map_err(|_| Failure::Defect("an AES key of 32 bytes".into()))
+}
 
-    fn open(&self, ring: &Ring, sealed: Vec<u8>) -> Result<Secret, Failure> {
-        let broken = || Failure::Defect("a sealed secret can't be opened".into());
-        let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(broken)?;
-        let mut text = text.to_vec();
-        let opened = self.cipher(ring)?.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut text);
-        let opened = opened.map_err(|_| broken())?.to_vec();
-        String::from_utf8(opened).map(Secret::new).map_err(|_| broken())
-    }
+fn seal(key: &[u8; 32], nonce: [u8; NONCE_LEN], secret: &Secret) -> Result<Vec<u8>, Failure> {
+    let mut text = secret.expose().as_bytes().to_vec();
+    cipher(key)?
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut text)
+        .map_err(|_| Failure::Defect("a secret could not be sealed".into()))?;
+    Ok([nonce.as_slice(), &text].concat())
+}
+
+fn open(key: &[u8; 32], sealed: &[u8]) -> Result<Secret, Failure> {
+    let broken = || Failure::Defect("a sealed secret can't be opened".into());
+    let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(broken)?;
+    let mut text = text.to_vec();
+    let opened = cipher(key)?.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut text);
+    let opened = opened.map_err(|_| broken())?.to_vec();
+    String::from_utf8(opened).map(Secret::new).map_err(|_| broken())
 }
 
 /// Forgets what is too old: sealed secrets after a minute, outcomes after a day.

@@ -14,7 +14,8 @@ mod queries;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 use stead_api::id::WorkspaceId;
 use tokio::sync::Notify;
 
@@ -55,6 +56,8 @@ pub fn bucket(workspace: &WorkspaceId) -> usize {
 pub struct Progress {
     seqs: [AtomicI64; BUCKETS],
     moved: Notify,
+    /// When the mirror was last known to be whole, by [`crate::clock::Clock::elapsed`]; milliseconds.
+    confirmed: AtomicU64,
     /// Wakes the follower ahead of its next poll.
     pub wake: Notify,
 }
@@ -81,6 +84,20 @@ impl Progress {
             self.wake.notify_one();
             moved.await;
         }
+    }
+
+    /// For how many seconds the mirror was not known to be whole.
+    pub fn staleness(&self, now: Duration) -> u64 {
+        now.saturating_sub(Duration::from_millis(self.confirmed.load(Ordering::Relaxed))).as_secs()
+    }
+
+    fn confirm(&self, now: Duration) {
+        self.confirmed.fetch_max(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Notes that the mirror is being filled anew from a store that has gone back in time.
+    fn restart(&self) {
+        self.seqs.iter().for_each(|seq| seq.store(0, Ordering::Release));
     }
 
     /// Notes that every change of a bucket up to `seq` is in the mirror.

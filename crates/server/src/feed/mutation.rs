@@ -1,8 +1,8 @@
 //! The one way to write: state, audit rows, change-log rows and the first outcome in one transaction; the mirror of
 //! this node follows before anybody hears of the commit.
 //!
-//! In a transaction, in this order: lock the workspace's row (which makes "count, then insert" right), answer a retry,
-//! judge the caller anew, do the work, append the audit rows, and bump the change clock last, since all writes of a
+//! In a transaction, in this order: lock the workspace's row (which makes "count, then insert" right), judge the
+//! caller anew, answer a retry, do the work, append the audit rows, and bump the change clock last, since all writes of a
 //! bucket wait for each other there.
 
 use super::idempotency::Retry;

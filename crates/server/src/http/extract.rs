@@ -100,6 +100,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     }
 }
 
+/// What an id is made of. Any other text names nothing, and some (a NUL) can't even be put to every store.
+pub fn id(text: &str) -> String {
+    let plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if plain { text.to_owned() } else { String::new() }
+}
+
 /// The path's parameters, in order. One that isn't UTF-8 names nothing.
 pub struct Ids<const N: usize>(pub [String; N]);
 
@@ -109,7 +115,7 @@ impl<S: Sync + Send, const N: usize> FromRequestParts<S> for Ids<N> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let unknown = || Failure::refused(ErrorCode::RouteNotFound, "There is no such route.");
         let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| unknown())?;
-        let values: Vec<_> = params.iter().map(|(_, value)| value.to_owned()).collect();
+        let values: Vec<_> = params.iter().map(|(_, value)| id(value)).collect();
         values.try_into().map(Self).map_err(|_| unknown())
     }
 }

@@ -15,6 +15,9 @@ const MAX_NETWORKS: usize = 100;
 /// Numbers on the wire must be exact in every client: up to 2^53 − 1.
 pub const MAX_NUMBER: i64 = 9_007_199_254_740_991;
 
+/// The last second of the year 9999: later ones have no place in RFC 3339.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 /// A JSON object being read.
 pub struct Fields<'a> {
     object: &'a Map<String, Value>,
@@ -229,17 +232,24 @@ impl<'a> Fields<'a> {
         (self.mistakes.len() == before).then_some(names)
     }
 
+    /// The token has no meaning where a key is made: it would mean "whatever its maker holds".
+    pub fn refuse_token(&mut self, name: &str) {
+        if self.value(name).is_some_and(|value| Self::token(value, "no_update")) {
+            self.mistake(name, "list_type", "Input should be a list of permissions or 'all'");
+        }
+    }
+
     /// An expiry under either of its two names; two different values are a mistake.
     pub fn expiry(&mut self) -> Option<i64> {
         let (official, brief) =
-            (self.number("expires_at_unix", 0, MAX_NUMBER), self.number("expires_at", 0, MAX_NUMBER));
+            (self.number("expires_at_unix", 0, LAST_SECOND), self.number("expires_at", 0, LAST_SECOND));
         self.same_expiry(official, brief)
     }
 
     /// The same in a PATCH.
     pub fn expiry_change(&mut self) -> Option<Change<i64>> {
-        let official = self.number_change("expires_at_unix", 0, MAX_NUMBER);
-        let brief = self.number_change("expires_at", 0, MAX_NUMBER);
+        let official = self.number_change("expires_at_unix", 0, LAST_SECOND);
+        let brief = self.number_change("expires_at", 0, LAST_SECOND);
         self.same_expiry(official, brief)
     }
 
@@ -256,10 +266,10 @@ impl<'a> Fields<'a> {
 }
 
 /// Whether a character may stand in a name: no control characters, and none that turn the direction of the text or
-/// hide (U+200B–F, U+202A–E, U+2060–9, U+FEFF), with which one name can be made to look like another.
+/// hide (U+061C, U+200B–F, U+202A–E, U+2060–9, U+FEFF), with which one name can be made to look like another.
 fn is_printable(c: char) -> bool {
     !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        && !matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 /// An address or a network in its canonical form.

@@ -57,6 +57,11 @@ async fn connection(
 ) {
     // Without it, small answers wait for the acknowledgement of the packet before.
     let _: std::io::Result<()> = stream.set_nodelay(true);
+    // The head's deadline begins with its first byte; who sends none must not stay either.
+    match tokio::time::timeout(HEAD_DEADLINE, stream.peek(&mut [0])).await {
+        Ok(Ok(1..)) => {}
+        Ok(Ok(0) | Err(_)) | Err(_) => return,
+    }
     let ip = peer.ip().to_canonical();
     let service = router.map_request(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(Some(ip)));

@@ -7,26 +7,34 @@ use crate::store::{Tx, Written};
 use crate::verify::usage;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const FLUSH: Duration = Duration::from_secs(1);
 const FORGET: Duration = Duration::from_secs(5);
 
-/// Starts the jobs. They end when the set is dropped; call [`finish`] first.
-pub fn start(app: &Arc<App>) -> JoinSet<()> {
-    let mut jobs = JoinSet::new();
-    jobs.spawn(every(FLUSH, app.clone(), "flush", |app| async move { usage::flush(&app).await }));
-    jobs.spawn(every(FORGET, app.clone(), "forget", forget));
-    if app.store.is_shared() {
-        jobs.spawn(follow::follow(app.clone()));
-    }
-    jobs
+/// The jobs of a running server.
+pub struct Jobs {
+    tasks: JoinSet<()>,
+    stop: watch::Sender<bool>,
 }
 
-/// Ends the jobs and tells the store what is left to tell.
-pub async fn finish(app: &Arc<App>, mut jobs: JoinSet<()>) {
-    jobs.abort_all();
-    while jobs.join_next().await.is_some() {}
+/// Starts the jobs; [`finish`] ends them.
+pub fn start(app: &Arc<App>) -> Jobs {
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(every(FLUSH, app.clone(), stopped.clone(), "flush", |app| async move { usage::flush(&app).await }));
+    tasks.spawn(every(FORGET, app.clone(), stopped.clone(), "forget", forget));
+    if app.store.is_shared() {
+        tasks.spawn(follow::follow(app.clone(), stopped));
+    }
+    Jobs { tasks, stop }
+}
+
+/// Lets the jobs end what they are at, and tells the store what is left to tell.
+pub async fn finish(app: &Arc<App>, jobs: Jobs) {
+    jobs.stop.send_replace(true);
+    jobs.tasks.join_all().await;
     if let Err(failure) = usage::flush(app).await {
         tracing::error!("the last uses and credits could not be saved: {failure:?}");
     }
@@ -35,13 +43,18 @@ pub async fn finish(app: &Arc<App>, mut jobs: JoinSet<()>) {
 async fn every<F: Future<Output = Result<(), Failure>>>(
     period: Duration,
     app: Arc<App>,
+    mut stop: watch::Receiver<bool>,
     name: &'static str,
     job: impl Fn(Arc<App>) -> F,
 ) {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
+    while !*stop.borrow() {
+        // Between two runs, never in one: what a job has begun it ends.
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.changed() => return,
+        }
         if let Err(failure) = job(app.clone()).await {
             tracing::warn!(job = name, "failed, and is tried again: {failure:?}");
         }

@@ -14,13 +14,15 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::feed::idempotency::Retry;
 use crate::feed::mutation::{self, ChangeKind, Committed, Made, Mutation, Target};
-use crate::members::Caller;
+use crate::members::{self, Caller};
 use crate::store::{Error, Tx};
-use crate::{accounts, seal};
+use crate::{accounts, seal, workspaces};
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use stead_api::account::Status;
 use stead_api::error::ErrorCode;
@@ -114,10 +116,20 @@ impl KeyRow {
         self.permissions.as_ref().is_none_or(|list| list.iter().any(|held| held == permission))
     }
 
+    /// Whether it may be used from an address. A network that can't be read lets nobody in.
+    pub fn allows(&self, address: Option<IpAddr>) -> bool {
+        let within = |network: &String| {
+            let network = network.parse::<IpNet>();
+            network.is_ok_and(|network| address.is_some_and(|address| network.contains(&address.to_canonical())))
+        };
+        self.allowed_ips.as_ref().is_none_or(|networks| networks.iter().any(within))
+    }
+
     fn sealed_bytes(&self, workspace: &str) -> Vec<u8> {
         let what = (&self.id, &self.principal_id, &self.lineage_id, &self.digest, self.is_foreign);
         let may = (&self.permissions, &self.allowed_ips, self.character_limit);
-        let ends = (self.is_disabled, self.expires_at, self.revoked_at);
+        let ends = (self.is_disabled, self.expires_at, self.revoked_at, self.unrotated_expires_at, &self.rotated_to);
+        let ends = (ends, self.third_party_disable_allowed);
         let limits = (self.tts_concurrency_limit, self.dubbing_concurrency_limit, self.music_concurrency_limit);
         seal::bytes(&(workspace, what, may, ends, limits, self.version))
     }
@@ -248,6 +260,17 @@ pub fn all_unrevoked(app: &App, tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Res
     Ok(queries::unrevoked(tx, workspace)?.iter().map(|(row, used)| view(app, row, *used)).collect())
 }
 
+/// When a key of an owner was last accepted, revoked keys included.
+pub fn last_use_of(
+    app: &App,
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    principal: &PrincipalId,
+) -> Result<Option<Timestamp>, Error> {
+    let uses = queries::uses_of(tx, workspace, principal)?;
+    Ok(uses.into_iter().filter_map(|(key, stored)| last_use(app, &key.into(), stored)).max())
+}
+
 /// When a key of each owner was last accepted, revoked keys included.
 pub fn last_uses(app: &App, tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<HashMap<String, Timestamp>, Error> {
     let mut uses: HashMap<String, Timestamp> = HashMap::new();
@@ -281,8 +304,8 @@ fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
         api_key_id: row.id(),
         service_account_user_id: row.principal_id.as_str().into(),
         service_account_id: row.principal_id.as_str().into(),
-        // Derived once more, so that what is shown is not what is stored.
-        hashed_xi_api_key: hex(&app.ring.derive("hashed_xi_api_key", row.id.as_bytes())[..16]),
+        // Hashed once more, so that what is shown is not what is stored.
+        hashed_xi_api_key: hex(&Sha256::digest(&row.digest)),
         description: row.description.clone(),
         created_at_unix: created,
         created_at: created,
@@ -322,6 +345,17 @@ fn owner(tx: &mut Tx<'_>, caller_id: Option<&str>, workspace: &WorkspaceId, id: 
 fn live(tx: &mut Tx<'_>, workspace: &WorkspaceId, principal: &PrincipalId, id: &KeyId) -> Result<KeyRow, Failure> {
     let row = queries::find(tx, workspace, id.as_str())?;
     row.filter(|row| row.revoked_at.is_none() && row.principal_id == principal.as_str()).ok_or_else(not_found)
+}
+
+/// A key that is to be changed: a row that somebody else wrote must not get a seal. It can only be revoked.
+fn live_and_sealed(m: &mut Mutation<'_, '_>, principal: &PrincipalId, id: &KeyId) -> Result<KeyRow, Failure> {
+    let workspace = m.workspace_id();
+    let row = live(m.tx, &workspace, principal, id)?;
+    if row.is_sealed(&m.app.ring, &workspace) {
+        return Ok(row);
+    }
+    let message = "The key was changed behind the server's back and is refused. It can only be revoked.";
+    Err(Failure::refused(ErrorCode::KeyNotTrusted, message))
 }
 
 fn not_found() -> Failure {
@@ -366,18 +400,24 @@ pub async fn get(
     app.store.read(read).await
 }
 
-/// A page of a workspace's keys, oldest first, and the place where the next one begins.
+/// A page of the keys of the caller's workspace, oldest first, and the place where the next one begins. Who is no
+/// admin sees the keys of service accounts and their own, not those of other people.
 pub async fn search(
     app: &Arc<App>,
+    caller: &Caller,
     workspace: WorkspaceId,
-    filter: Filter,
+    mut filter: Filter,
 ) -> Result<(Vec<ApiKey>, Option<(i64, String)>), Failure> {
     if filter.unused_since.is_some() {
         // The question is put to the store, so the store must know what this node knows.
         crate::verify::usage::flush(app).await?;
     }
-    let worker = app.clone();
+    let (worker, caller) = (app.clone(), caller.clone());
     let read = move |tx: &mut Tx<'_>| {
+        let row =
+            workspaces::find(tx, &workspace)?.ok_or_else(|| Failure::Defect("a key without a workspace".into()))?;
+        let authority = members::authorize(tx, &worker.ring, &caller, &row, worker.clock.now())?;
+        filter.person = if authority.is_admin { None } else { own_id(&caller) };
         let mut rows = queries::search(tx, &workspace, &filter)?;
         let more = rows.len() > filter.limit;
         rows.truncate(filter.limit);
@@ -444,7 +484,7 @@ pub async fn create(
     mutation::mutate(app, caller, retry, operation).await
 }
 
-/// Makes a workspace owner's first key: the given one, or a random one, which is then returned.
+/// Makes a key for a person without being asked by one: the given one, or a random one, which is then returned.
 pub fn create_for_owner(
     m: &mut Mutation<'_, '_>,
     owner: &PrincipalId,
@@ -533,7 +573,7 @@ pub async fn update(
     let operation = move |m: &mut Mutation<'_, '_>| {
         let workspace = m.workspace_id();
         owner(m.tx, own.as_deref(), &workspace, &principal)?;
-        let old = live(m.tx, &workspace, &principal, &id)?;
+        let old = live_and_sealed(m, &principal, &id)?;
         let mut row = changed(&old, &change, m.now)?;
         let details = differences(&old, &row);
         if !details.is_empty() {
@@ -584,6 +624,10 @@ fn changed(old: &KeyRow, change: &UpdateApiKey, now: Timestamp) -> Result<KeyRow
         Some(Change::Set(seconds)) => row.expires_at = future(now, Some(*seconds))?,
         None => {}
     }
+    if change.expires_at_unix.is_some() && row.rotated_to.is_some() {
+        // Asked for by name, so undoing the rotation must not bring an older wish back.
+        row.unrotated_expires_at = row.expires_at;
+    }
     Ok(row)
 }
 
@@ -625,7 +669,7 @@ pub async fn disable(
     let operation = move |m: &mut Mutation<'_, '_>| {
         let workspace = m.workspace_id();
         owner(m.tx, own.as_deref(), &workspace, &principal)?;
-        let row = live(m.tx, &workspace, &principal, &id)?;
+        let row = live_and_sealed(m, &principal, &id)?;
         disable_row(m, row, None)?;
         Ok(Status::ok().into())
     };

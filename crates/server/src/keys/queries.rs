@@ -115,6 +115,20 @@ pub(super) fn uses(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Vec<(Stri
     )
 }
 
+/// Every key of an owner with its last use.
+pub(super) fn uses_of(
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    principal: &PrincipalId,
+) -> Result<Vec<(String, Option<i64>)>, Error> {
+    tx.all(
+        "SELECT k.id, u.last_used_at FROM api_keys k LEFT JOIN key_uses u \
+         ON u.workspace_id = k.workspace_id AND u.key_id = k.id WHERE k.workspace_id = $1 AND k.principal_id = $2",
+        &[workspace.as_str().into(), principal.as_str().into()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
 /// What to search for; every part that is `None` lets all keys through.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -122,6 +136,8 @@ pub struct Filter {
     pub status: Option<&'static str>,
     /// The owner.
     pub principal: Option<PrincipalId>,
+    /// The one person whose keys are shown; `None`: everybody's. Service accounts' are shown to all.
+    pub person: Option<String>,
     /// Ends before, and has not ended yet.
     pub expiring_before: Option<Timestamp>,
     /// Not accepted since.
@@ -153,6 +169,8 @@ pub(super) fn search(
                  ELSE k.revoked_at IS NULL END \
              AND (CAST($7 AS BIGINT) IS NULL OR (k.expires_at > $6 AND k.expires_at <= $7)) \
              AND (CAST($8 AS BIGINT) IS NULL OR u.last_used_at IS NULL OR u.last_used_at < $8) \
+             AND (CAST($10 AS TEXT) IS NULL OR k.principal_id = $10 OR EXISTS (SELECT 1 FROM service_accounts s \
+                 WHERE s.workspace_id = k.workspace_id AND s.id = k.principal_id)) \
              ORDER BY k.created_at, k.id LIMIT $9"
         ),
         &[
@@ -165,6 +183,7 @@ pub(super) fn search(
             filter.expiring_before.map(|at| at.0).into(),
             filter.unused_since.map(|at| at.0).into(),
             i64::try_from(filter.limit + 1).unwrap_or(i64::MAX).into(),
+            filter.person.as_deref().into(),
         ],
         read_with_use,
     )

@@ -2,7 +2,8 @@
 //! usage and history go on.
 
 use super::{
-    KeyRow, NewKey, insert, live, made, mint, own_id, owner, power, queries, revoke_row, save, standing, view,
+    KeyRow, NewKey, insert, live_and_sealed, made, mint, own_id, owner, power, queries, revoke_row, save, standing,
+    view,
 };
 use crate::app::App;
 use crate::error::Failure;
@@ -34,7 +35,7 @@ pub async fn rotate(
     let operation = move |m: &mut Mutation<'_, '_>| {
         let workspace = m.workspace_id();
         owner(m.tx, own.as_deref(), &workspace, &principal)?;
-        let mut old = live(m.tx, &workspace, &principal, &id)?;
+        let mut old = live_and_sealed(m, &principal, &id)?;
         check_rotatable(&old, m.now)?;
         power::check_whole(&m.authority, &old)?;
         power::check_owner(m, &principal)?;
@@ -107,14 +108,19 @@ pub async fn undo(
     let operation = move |m: &mut Mutation<'_, '_>| {
         let workspace = m.workspace_id();
         owner(m.tx, own.as_deref(), &workspace, &principal)?;
-        let mut old = live(m.tx, &workspace, &principal, &id)?;
+        let mut old = live_and_sealed(m, &principal, &id)?;
         let not_rotated = || Failure::refused(ErrorCode::NotRotated, "The key has no rotation that could be undone.");
-        let successor = old.rotated_to.take().ok_or_else(not_rotated)?;
+        let successor_id = old.rotated_to.take().ok_or_else(not_rotated)?;
         if standing(&old, m.now) == Some(ErrorCode::ApiKeyExpired) {
             return Err(Failure::refused(
                 ErrorCode::NotRotated,
                 "The key's grace period is over; the rotation can't be undone.",
             ));
+        }
+        let successor = queries::find(m.tx, &workspace, &successor_id)?;
+        if successor.as_ref().is_some_and(|successor| successor.rotated_to.is_some()) {
+            let message = "The successor was rotated in turn. Undo that rotation first.";
+            return Err(Failure::refused(ErrorCode::AlreadyRotated, message));
         }
         let shortened = old.expires_at;
         old.expires_at = old.unrotated_expires_at.take();
@@ -124,9 +130,9 @@ pub async fn undo(
         m.audit(
             "API Key Update",
             old.target(),
-            json!({ "rotation_undone": successor, "expires_at": { "from": shortened, "to": old.expires_at } }),
+            json!({ "rotation_undone": successor_id, "expires_at": { "from": shortened, "to": old.expires_at } }),
         );
-        if let Ok(successor) = live(m.tx, &workspace, &principal, &successor.as_str().into()) {
+        if let Some(successor) = successor.filter(|successor| successor.revoked_at.is_none()) {
             revoke_row(m, successor)?;
         }
         let used = queries::last_used(m.tx, &workspace, &id)?;

@@ -6,7 +6,7 @@ use crate::accounts::routes::{DESCRIPTION, NAME, workspace};
 use crate::app::App;
 use crate::error::{Failure, field_error};
 use crate::feed::mutation::Committed;
-use crate::http::extract::{Ids, JsonObject, Query};
+use crate::http::extract::{Ids, JsonObject, Query, id};
 use crate::http::fields::{Fields, MAX_NUMBER};
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::Caller;
@@ -37,6 +37,7 @@ pub async fn create(State(app): State<Arc<App>>, caller: Caller, Ids([account]):
         dubbing_concurrency_limit: fields.number("dubbing_concurrency_limit", 0, MAX_NUMBER),
         music_concurrency_limit: fields.number("music_concurrency_limit", 0, MAX_NUMBER),
     };
+    fields.refuse_token("permissions");
     let new = fields.finish(new)?;
     reveal(super::create(&app, &caller, body.retry, account.into(), new).await?)
 }
@@ -179,7 +180,7 @@ pub async fn search(State(app): State<Arc<App>>, caller: Caller, Query(query): Q
             mistakes.push(mistake("status", "must be active, disabled, expired or revoked"));
         }
     }
-    filter.principal = text(&query, "account").map(Into::into);
+    filter.principal = text(&query, "account").map(|text| id(text).into());
     filter.expiring_before = span(&query, "expiring_within", &mut mistakes).map(|seconds| now.plus_seconds(seconds));
     filter.unused_since = span(&query, "unused_for", &mut mistakes).map(|seconds| now.plus_seconds(-seconds));
     if let Some(limit) = text(&query, "limit") {
@@ -201,7 +202,7 @@ pub async fn search(State(app): State<Arc<App>>, caller: Caller, Query(query): Q
             Failure::refused(ErrorCode::InvalidCursor, "The cursor is none that this server gave for this list.")
         })?);
     }
-    let (keys, next) = super::search(&app, workspace.clone(), filter).await?;
+    let (keys, next) = super::search(&app, &caller, workspace.clone(), filter).await?;
     let next_cursor = next.map(|(age, id)| format!("{age}.{id}.{}", sealed(&app, &bound(&format!("{age}.{id}")))));
     json(&ApiKeyPage { hyphenated: keys.clone(), api_keys: keys, has_more: next_cursor.is_some(), next_cursor })
 }

@@ -140,6 +140,11 @@ pub fn fact(tx: &mut Tx<'_>, ring: &Ring, workspace: &WorkspaceId, id: &str) -> 
     Ok(queries::find(tx, workspace, id)?.map(|row| row.fact(ring, workspace)))
 }
 
+/// The owner of a workspace.
+pub fn owner(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Option<PrincipalId>, Error> {
+    Ok(queries::owner(tx, workspace)?.map(|row| row.id.as_str().into()))
+}
+
 /// Every person whose row somebody else wrote, by id.
 pub fn broken_seals(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<String>, Error> {
     let broken = |(workspace, row): &(WorkspaceId, MemberRow)| !row.is_sealed(ring, workspace);
@@ -269,6 +274,10 @@ pub fn authorize(
     let key = key.ok_or_else(|| Failure::refused(ErrorCode::InvalidApiKey, "The API key is not valid."))?;
     if let Some(code) = keys::standing(&key, now) {
         return Err(Failure::refused(code, "The API key no longer works."));
+    }
+    let from = caller.request.as_ref().and_then(|request| request.ip);
+    if !key.allows(from) {
+        return Err(Failure::refused(ErrorCode::IpNotAllowed, "The API key may not be used from this address."));
     }
     if workspace.is_disabled || !workspace.is_sealed(ring) {
         return Err(Failure::refused(ErrorCode::WorkspaceDisabled, "The workspace is disabled."));

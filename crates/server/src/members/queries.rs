@@ -52,3 +52,8 @@ pub(super) fn all(tx: &mut Tx<'_>) -> Result<Vec<(WorkspaceId, MemberRow)>, Erro
     let read = |row: &Row| Ok((row.get::<String>(9)?.into(), read(row)?));
     tx.all(concat!("SELECT ", columns!(), " FROM members"), &[], read)
 }
+
+pub(super) fn owner(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Option<MemberRow>, Error> {
+    let sql = concat!("SELECT ", columns!(), " FROM members WHERE workspace_id = $1 AND is_owner");
+    tx.maybe(sql, &[workspace.as_str().into()], read)
+}

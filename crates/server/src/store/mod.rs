@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use tokio::sync::watch;
 
 /// Where the state lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Location {
     /// A file of the embedded engine.
     Sqlite {
@@ -36,6 +36,16 @@ pub enum Location {
         /// Created if absent.
         schema: Option<String>,
     },
+}
+
+impl std::fmt::Debug for Location {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite { file, durable } => write!(f, "Sqlite({}, durable: {durable})", file.display()),
+            Self::Postgres { schema, .. } => write!(f, "Postgres(schema: {schema:?})"),
+        }
+    }
 }
 
 /// Why a statement or a commit failed.
@@ -156,6 +166,21 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.read(work).await,
             Engine::Postgres(postgres) => postgres.read(work).await,
+        }
+    }
+
+    /// Like [`Store::read`], for the one reader that must not wait behind others: the follower of the change log.
+    pub async fn read_ahead<T, E>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: StoreFailure + Send + 'static,
+    {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.read(work).await,
+            Engine::Postgres(postgres) => postgres.read_ahead(work).await,
         }
     }
 

@@ -14,12 +14,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{AsyncMessage, Client, Config, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 const SESSIONS: usize = 16;
+/// What every session is told: acknowledged is flushed, whatever a role's defaults say; a warning is never hidden; and
+/// nothing waits without end, neither a statement for an answer nor the server for an ended client.
+const SESSION: &str = " -csynchronous_commit=on -cclient_min_messages=warning -cstatement_timeout=60s \
+                       -clock_timeout=10s -cidle_in_transaction_session_timeout=30s";
 const ATTEMPTS: u32 = 12;
 /// How long an unknown commit is asked after before the caller is told that nobody knows.
 const PROOF_ATTEMPTS: u32 = 10;
@@ -39,7 +43,13 @@ struct Pool {
     tls: MakeRustlsConnect,
     idle: Arc<Mutex<Vec<Session>>>,
     permits: Arc<Semaphore>,
+    /// One more, for the follower of the change log.
+    ahead: Arc<Semaphore>,
     runtime: Handle,
+}
+
+fn closed() -> Error {
+    Error::Unavailable("the store is closed".into())
 }
 
 /// One session.
@@ -87,15 +97,26 @@ impl Postgres {
     pub(super) fn open_to_examine(url: &str, schema: Option<&str>) -> Result<Self, Error> {
         // The driver's error may quote the address, never the password.
         let mut config: Config = url.parse().map_err(|error| Error::Unusable(format!("the database URL: {error}")))?;
-        config.application_name("stead").connect_timeout(Duration::from_secs(5));
+        let mut options = config.get_options().unwrap_or_default().to_owned();
+        options.push_str(SESSION);
         if let Some(schema) = schema {
-            config.options(format!("-csearch_path={schema}"));
+            options.push_str(" -csearch_path=");
+            options.push_str(schema);
         }
+        config
+            .application_name("stead")
+            .options(options)
+            .connect_timeout(Duration::from_secs(5))
+            .tcp_user_timeout(Duration::from_secs(10))
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(2))
+            .keepalives_retries(3);
         let pool = Pool {
             config: Arc::new(config),
             tls: MakeRustlsConnect::new(tls_config()?),
             idle: Arc::default(),
             permits: Arc::new(Semaphore::new(SESSIONS)),
+            ahead: Arc::new(Semaphore::new(1)),
             runtime: Handle::current(),
         };
         Ok(Self { pool, broken: watch::Sender::new(false) })
@@ -113,12 +134,35 @@ impl Postgres {
         T: Send + 'static,
         E: StoreFailure + Send + 'static,
     {
-        let permit = self.pool.permit().await?;
+        let permit = self.pool.permits.clone().acquire_owned().await.map_err(|_| closed())?;
+        self.read_with(permit, work).await
+    }
+
+    pub(super) async fn read_ahead<T, E>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: StoreFailure + Send + 'static,
+    {
+        let permit = self.pool.ahead.clone().acquire_owned().await.map_err(|_| closed())?;
+        self.read_with(permit, work).await
+    }
+
+    async fn read_with<T, E>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: StoreFailure + Send + 'static,
+    {
         let pool = self.pool.clone();
         let run = move || {
             let _permit = permit;
-            let mut session = pool.session()?;
-            session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            let mut session = pool.begun("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
             let result = work(&mut Tx(Either::Postgres(&mut session)));
             if session.batch("ROLLBACK").is_ok() {
                 pool.give_back(session);
@@ -137,9 +181,8 @@ impl Postgres {
         T: Provable + Send + 'static,
         E: StoreFailure + Send + 'static,
     {
-        let permit = match self.pool.permit().await {
-            Ok(permit) => permit,
-            Err(error) => return Written::Aborted(error.into()),
+        let Ok(permit) = self.pool.permits.clone().acquire_owned().await else {
+            return Written::Aborted(closed().into());
         };
         let pool = self.pool.clone();
         let run = move || {
@@ -154,20 +197,19 @@ impl Postgres {
 }
 
 impl Pool {
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        self.permits.clone().acquire_owned().await.map_err(|_| Error::Unavailable("the store is closed".into()))
-    }
-
-    /// An idle session that is still alive, or a new one.
-    fn session(&self) -> Result<Session, Error> {
+    /// A session with a transaction begun: an idle one that is still alive, or a new one.
+    fn begun(&self, begin: &str) -> Result<Session, Error> {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            match idle {
-                Some(session) if session.client.is_closed() => {}
-                Some(session) => return Ok(session),
-                None => return self.runtime.block_on(self.connect()),
+            let Some(mut session) = idle else { break };
+            // One that the server has given up meanwhile fails here, where nothing is lost yet.
+            if session.batch(begin).is_ok() {
+                return Ok(session);
             }
         }
+        let mut session = self.runtime.block_on(self.connect())?;
+        session.batch(begin)?;
+        Ok(session)
     }
 
     fn give_back(&self, session: Session) {
@@ -181,7 +223,7 @@ impl Pool {
         tokio::spawn(async move {
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
                 match message {
-                    Ok(AsyncMessage::Notice(notice)) if notice.severity() == "WARNING" => {
+                    Ok(AsyncMessage::Notice(notice)) if notice.parsed_severity() == Some(Severity::Warning) => {
                         tracing::warn!(code = notice.code().code(), "postgres: {}", notice.message());
                         flag.store(true, Ordering::Release);
                     }
@@ -202,7 +244,7 @@ enum Attempt<T, E> {
     /// The answer to COMMIT was lost with the session.
     Lost(T),
     /// The server took the COMMIT but warned: it may be gone after a failover.
-    Warned(T),
+    Warned,
 }
 
 fn write_until_settled<T: Provable, E: StoreFailure>(
@@ -228,11 +270,8 @@ fn write_until_settled<T: Provable, E: StoreFailure>(
                 }
                 None => return Written::Unknown,
             },
-            Attempt::Warned(value) => {
-                // Visible here, so this node must act on it; promised to nobody.
-                committed(&value);
-                return Written::Unknown;
-            }
+            // Promised to nobody. If it stands, the change log brings it to this node like to every other.
+            Attempt::Warned => return Written::Unknown,
             Attempt::Done(written) => {
                 if let Written::Committed(value) = &written {
                     committed(value);
@@ -245,13 +284,10 @@ fn write_until_settled<T: Provable, E: StoreFailure>(
 
 fn attempt_write<T, E: StoreFailure>(pool: &Pool, work: &impl Fn(&mut Tx<'_>) -> Result<T, E>) -> Attempt<T, E> {
     let refused = |error: Error| Attempt::Done(Written::Aborted(error.into()));
-    let mut session = match pool.session() {
+    let mut session = match pool.begun("BEGIN") {
         Ok(session) => session,
         Err(error) => return refused(error),
     };
-    if let Err(error) = session.batch("BEGIN") {
-        return refused(error);
-    }
     match work(&mut Tx(Either::Postgres(&mut session))) {
         Err(error) => {
             if session.batch("ROLLBACK").is_ok() {
@@ -269,7 +305,7 @@ fn attempt_write<T, E: StoreFailure>(pool: &Pool, work: &impl Fn(&mut Tx<'_>) ->
             let warned = session.warned.load(Ordering::Acquire);
             let lost = session.client.is_closed();
             match ended {
-                Ok(()) if warned => Attempt::Warned(value),
+                Ok(()) if warned => Attempt::Warned,
                 Ok(()) => {
                     pool.give_back(session);
                     Attempt::Done(Written::Committed(value))
@@ -287,8 +323,7 @@ fn attempt_write<T, E: StoreFailure>(pool: &Pool, work: &impl Fn(&mut Tx<'_>) ->
 fn prove(pool: &Pool, proof: &Proof) -> Option<bool> {
     for attempt in 1..=PROOF_ATTEMPTS {
         let asked: Result<bool, Error> = (|| {
-            let mut session = pool.session()?;
-            session.batch("BEGIN")?;
+            let mut session = pool.begun("BEGIN")?;
             // The lost transaction holds this lock until it has ended one way or the other.
             session.run(proof.lock.0, &proof.lock.1)?;
             let mut found = false;

@@ -109,11 +109,11 @@ impl Sqlite {
             let _permit = permit;
             let taken = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = taken.ok_or_else(|| Error::Defect("a permit without a reader".into()))?;
-            let result = connection
-                .execute_batch("BEGIN")
-                .map_err(failure)
-                .map_err(E::from)
-                .and_then(|()| work(&mut Tx(Session::Sqlite(&connection))));
+            let result = connection.execute_batch("BEGIN").map_err(failure).map_err(E::from).and_then(|()| {
+                // A panic must not take the reader with it: there are only a few.
+                let worked = catch_unwind(AssertUnwindSafe(|| work(&mut Tx(Session::Sqlite(&connection)))));
+                worked.unwrap_or_else(|_| Err(Error::Defect("a read panicked".into()).into()))
+            });
             // Read-only: whether it is committed or rolled back makes no difference.
             let ended = connection.execute_batch("ROLLBACK").map_err(failure);
             readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);

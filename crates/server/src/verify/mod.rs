@@ -34,8 +34,8 @@ pub struct Verdict {
 pub struct Manner<'a> {
     /// Only keys of this workspace are known; `None`: of every workspace.
     pub within: Option<&'a WorkspaceId>,
-    /// Charges for this id were made already, so the cost is 0.
-    pub charged: bool,
+    /// The caller's id for the request: the same charge for the same id is made once within ten minutes.
+    pub request_id: Option<&'a str>,
     /// Tell each check and its reason.
     pub explain: bool,
 }
@@ -50,19 +50,25 @@ pub fn verify(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Verd
         return Verdict { code, key: None, used: 0, checks };
     };
     let month = Month::containing(now);
-    let ask = if manner.charged { Ask { cost: 0, ..*ask } } else { *ask };
     // Held from reading the count to adding to it, so that two requests can't spend the same credit.
     let mut spent = key.credits.lock();
+    let request = manner.request_id.filter(|_| ask.cost > 0);
+    let charged = request.is_some_and(|id| app.unsaved.was_charged(&key, ask.cost, id, now));
+    let ask = if charged { Ask { cost: 0, ..*ask } } else { *ask };
     let used = spent.used(month);
     let code = decide(&key, used, &ask, now);
     let checks = manner.explain.then(|| explain(&key, used, &ask, now, &app.catalogue));
-    if code == DecisionCode::Valid && ask.cost > 0 && spent.spend(month, ask.cost) {
-        app.unsaved.spent(&key);
+    if code == DecisionCode::Valid && ask.cost > 0 {
+        spent.spend(month, ask.cost);
+        app.unsaved.spent(&key, &mut spent);
+        if let Some(id) = request {
+            app.unsaved.charged(&key, ask.cost, id, now);
+        }
     }
     let used = spent.used(month);
     drop(spent);
-    if code == DecisionCode::Valid && key.last_used.touch(now) {
-        app.unsaved.used(&key);
+    if code == DecisionCode::Valid {
+        app.unsaved.used(&key, now);
     }
     Verdict { code, key: Some(key), used, checks }
 }

@@ -1,5 +1,6 @@
 //! The SQL of what verification tells the store.
 
+use crate::http::fields::MAX_NUMBER;
 use crate::store::{Error, Tx};
 use stead_api::id::{KeyId, LineageId, WorkspaceId};
 use stead_api::time::Timestamp;
@@ -26,14 +27,18 @@ pub(super) fn add_credits(
     workspace: &WorkspaceId,
     lineage: &LineageId,
     month: Month,
-    amount: i64,
-) -> Result<i64, Error> {
-    tx.one(
+    amount: u64,
+) -> Result<u64, Error> {
+    // Stops at the largest number the wire can carry: a sum that overflowed would fail, and with it every other key's.
+    let amount = i64::try_from(amount).unwrap_or(MAX_NUMBER).min(MAX_NUMBER);
+    let total: i64 = tx.one(
         "INSERT INTO credits (workspace_id, lineage_id, month, used) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (workspace_id, lineage_id, month) DO UPDATE SET used = credits.used + excluded.used RETURNING used",
-        &[workspace.as_str().into(), lineage.as_str().into(), month.0.into(), amount.into()],
+         ON CONFLICT (workspace_id, lineage_id, month) DO UPDATE SET used = CASE \
+         WHEN credits.used > $5 - excluded.used THEN $5 ELSE credits.used + excluded.used END RETURNING used",
+        &[workspace.as_str().into(), lineage.as_str().into(), month.0.into(), amount.into(), MAX_NUMBER.into()],
         |row| row.get(0),
-    )
+    )?;
+    Ok(u64::try_from(total).unwrap_or(u64::MAX))
 }
 
 pub(super) fn credits(tx: &mut Tx<'_>, month: Month) -> Result<Vec<(LineageId, i64)>, Error> {

@@ -25,6 +25,8 @@ use stead_verify::permissions::PermissionSet;
 
 /// How long a verification waits for the state it asks for.
 const AT_LEAST: Duration = Duration::from_secs(1);
+/// A mirror that was not confirmed for this long says so in its answers.
+const FLAGGED_SECONDS: u64 = 5;
 /// Longest string that is looked at at all; a longer one is malformed.
 const LONGEST: usize = 60 * 1024;
 
@@ -51,22 +53,24 @@ pub async fn verify_api_key(State(app): State<Arc<App>>, caller: Caller, JsonByt
             Failure::refused(ErrorCode::NotYetAvailable, "The state asked for with at_least has not arrived here yet.")
         })?;
     }
-    let revision = app.progress.of(&workspace);
-    let now = app.clock.now();
-    // A request id is the caller's own: one workspace's must not be mistaken for another's.
-    let request = question.request_id.map(|id| format!("{workspace} {id}"));
-    let charged = question.ask.cost > 0 && request.as_ref().is_some_and(|id| app.unsaved.was_charged(id, now));
-    let manner = Manner { within: Some(&workspace), charged, explain: question.explain };
-    let verdict = verify(&app, question.api_key.expose(), &question.ask, manner);
-    if let Some(request) = request.filter(|_| verdict.code == DecisionCode::Valid && question.ask.cost > 0 && !charged)
-    {
-        app.unsaved.charged(request, now);
+    let stale = if app.store.is_shared() { app.progress.staleness(app.clock.elapsed()) } else { 0 };
+    if stale > app.limits.max_staleness {
+        return Err(Failure::refused(
+            ErrorCode::NotYetAvailable,
+            "This node has not heard from the store for too long to decide.",
+        ));
     }
+    let revision = app.progress.of(&workspace);
+    let manner =
+        Manner { within: Some(&workspace), request_id: question.request_id.as_deref(), explain: question.explain };
+    let verdict = verify(&app, question.api_key.expose(), &question.ask, manner);
     let mut decision = describe(&app, &verdict, &question.ask, revision);
+    decision.stale_seconds = (stale >= FLAGGED_SECONDS).then_some(stale);
     if question.explain
         && let Some(key) = &verdict.key
     {
-        (decision.key_name, decision.service_account_name) = names(&app, key, workspace).await?;
+        // The decision stands, and may have been charged for: names that can't be had are left out.
+        (decision.key_name, decision.service_account_name) = names(&app, key, workspace).await.unwrap_or_default();
     }
     json(&decision).map(no_store)
 }
@@ -86,8 +90,10 @@ fn quick(app: &App, asked: VerifyApiKey) -> Option<Question> {
         None => None,
     };
     let cost = asked.cost.unwrap_or(0);
-    let fits =
-        cost <= MAX_NUMBER.unsigned_abs() && asked.request_id.as_ref().is_none_or(|id| (1..=255).contains(&id.len()));
+    let later = asked.resource.is_some() || asked.concurrency.is_some();
+    let fits = !later
+        && cost <= MAX_NUMBER.unsigned_abs()
+        && asked.request_id.as_ref().is_none_or(|id| (1..=255).contains(&id.len()));
     let explain = asked.explain.unwrap_or(false);
     fits.then_some(Question {
         ask: Ask { permissions, ip, cost },
@@ -134,6 +140,12 @@ fn careful(app: &App, body: &[u8]) -> Result<Question, Failure> {
     let cost = fields.number("cost", 0, MAX_NUMBER).map_or(0, i64::unsigned_abs);
     let request_id = fields.text("request_id", 1, 255);
     let explain = fields.boolean("explain").unwrap_or(false);
+    for later in ["resource", "concurrency"] {
+        if fields.value(later).is_some() {
+            // Left unanswered it would be taken for a yes.
+            fields.mistake(later, "value_error", "this version does not decide about it yet");
+        }
+    }
     fields.finish(Question { ask: Ask { permissions, ip, cost }, request_id, explain, at_least, api_key })
 }
 
@@ -158,6 +170,7 @@ fn describe(app: &App, verdict: &Verdict, ask: &Ask, revision: Revision) -> Deci
         remaining: cap.map(|cap| number(cap.saturating_sub(verdict.used))),
         resets_at: cap.map(|_| Month::containing(app.clock.now()).ends().seconds()),
         revision: revision.to_string(),
+        stale_seconds: None,
         checks: verdict.checks.clone(),
         key_name: None,
         service_account_name: None,

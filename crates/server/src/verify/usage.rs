@@ -1,6 +1,6 @@
 //! Write-behind: last uses and credits are merged per key in memory and told to the store each second and at shutdown.
 //! Nothing on the path of a verification waits for it. A queue holds each key at most once, so it is bounded by the
-//! number of keys: 16 bytes each.
+//! number of keys: 8 bytes each.
 
 use super::queries;
 use crate::app::App;
@@ -8,7 +8,9 @@ use crate::error::Failure;
 use crate::store::{Error, Tx, Written};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use stead_api::id::LineageId;
 use stead_api::time::Timestamp;
+use stead_verify::credits::Spent;
 use stead_verify::index::{KeyIndex, KeyRecord};
 use stead_verify::period::Month;
 
@@ -22,38 +24,50 @@ const REQUESTS: usize = 100_000;
 /// What the store has not been told yet.
 #[derive(Default)]
 pub struct Unsaved {
-    used: Mutex<Vec<Arc<KeyRecord>>>,
-    spent: Mutex<Vec<Arc<KeyRecord>>>,
+    used: Queue,
+    spent: Queue,
     requests: Mutex<Requests>,
     /// One flush at a time: two would tell the same charge twice.
     turn: tokio::sync::Mutex<()>,
 }
 
+type Queue = Mutex<Vec<Arc<KeyRecord>>>;
+
+/// Charges made within the last minutes, by lineage, cost and the caller's id for the request.
 #[derive(Default)]
 struct Requests {
-    known: HashMap<String, Timestamp>,
-    by_age: VecDeque<(Timestamp, String)>,
+    known: HashMap<RequestKey, Timestamp>,
+    by_age: VecDeque<(Timestamp, RequestKey)>,
 }
 
+type RequestKey = (LineageId, u64, String);
+
 impl Unsaved {
-    /// Queues a key that was accepted.
-    pub fn used(&self, key: &Arc<KeyRecord>) {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
+    /// Notes that a key was accepted.
+    pub fn used(&self, key: &Arc<KeyRecord>, now: Timestamp) {
+        if key.last_used.touch(now) {
+            push(&self.used, key);
+        }
     }
 
-    /// Queues a key whose lineage was charged.
-    pub fn spent(&self, key: &Arc<KeyRecord>) {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
+    /// Notes that a key's lineage was charged; its counter is held by the caller.
+    pub fn spent(&self, key: &Arc<KeyRecord>, spent: &mut Spent) {
+        if spent.enqueue() {
+            push(&self.spent, key);
+        }
     }
 
-    /// Whether a request id was charged within the last ten minutes.
-    pub fn was_charged(&self, request: &str, now: Timestamp) -> bool {
+    /// Whether the same charge was made for a request within the last ten minutes; if not, it is noted as made. The
+    /// caller holds the lineage's counter, so two of the same request can't both find that it wasn't.
+    pub fn was_charged(&self, key: &KeyRecord, cost: u64, request: &str, now: Timestamp) -> bool {
+        let request = (key.facts.lineage_id.clone(), cost, request.to_owned());
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests.known.get(request).is_some_and(|at| now < at.plus_seconds(REQUEST_SECONDS))
+        requests.known.get(&request).is_some_and(|at| now < at.plus_seconds(REQUEST_SECONDS))
     }
 
-    /// Remembers that a request id was charged.
-    pub fn charged(&self, request: String, now: Timestamp) {
+    /// Remembers that a request was charged.
+    pub fn charged(&self, key: &KeyRecord, cost: u64, request: &str, now: Timestamp) {
+        let request = (key.facts.lineage_id.clone(), cost, request.to_owned());
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let old = now.plus_seconds(-REQUEST_SECONDS);
         while requests.by_age.front().is_some_and(|(at, _)| *at < old) || requests.by_age.len() >= REQUESTS {
@@ -65,33 +79,71 @@ impl Unsaved {
         requests.by_age.push_back((now, request.clone()));
         requests.known.insert(request, now);
     }
-
-    fn take_used(&self) -> Vec<Arc<KeyRecord>> {
-        std::mem::take(&mut self.used.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn take_spent(&self) -> Vec<Arc<KeyRecord>> {
-        std::mem::take(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
-/// Tells the store everything it has not been told. What fails is kept for the next time.
+fn push(queue: &Queue, key: &Arc<KeyRecord>) {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
+}
+
+fn take(queue: &Queue) -> Vec<Arc<KeyRecord>> {
+    std::mem::take(&mut queue.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Tells the store everything it has not been told. What fails is kept for the next time. In a task of its own: a
+/// caller that goes away must not take what was taken out of the queues with it.
 pub async fn flush(app: &Arc<App>) -> Result<(), Failure> {
-    let _turn = app.unsaved.turn.lock().await;
+    let app = app.clone();
+    let flushed = tokio::spawn(async move {
+        let _turn = app.unsaved.turn.lock().await;
+        let uses = flush_all(&app, &app.unsaved.used, Kind::Use).await;
+        uses.and(flush_all(&app, &app.unsaved.spent, Kind::Credits).await)
+    });
+    flushed.await.unwrap_or_else(|panic| Err(Failure::Defect(panic.to_string())))
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Use,
+    Credits,
+}
+
+async fn flush_all(app: &Arc<App>, queue: &Queue, kind: Kind) -> Result<(), Failure> {
     let mut result = Ok(());
-    for keys in app.unsaved.take_used().chunks(BATCH) {
-        if let Err(failure) = flush_uses(app, keys).await {
-            keys.iter().for_each(|key| app.unsaved.used(key));
-            result = Err(failure);
+    for keys in take(queue).chunks(BATCH) {
+        if result.is_ok() {
+            result = match kind {
+                Kind::Use => flush_uses(app, keys).await,
+                Kind::Credits => flush_credits(app, keys).await,
+            };
         }
-    }
-    for keys in app.unsaved.take_spent().chunks(BATCH) {
-        if let Err(failure) = flush_credits(app, keys).await {
-            keys.iter().for_each(|key| app.unsaved.spent(key));
-            result = Err(failure);
+        if result.is_err() {
+            // This batch, and all after it: a store that can't be reached is not asked again for each.
+            keys.iter().for_each(|key| requeue(app, key, kind));
         }
     }
     result
+}
+
+fn requeue(app: &App, key: &Arc<KeyRecord>, kind: Kind) {
+    match kind {
+        // Not taken yet, or used again since: it waits already, in a place of its own or this one.
+        Kind::Use => {
+            key.last_used.wait_again();
+            let mut queue = app.unsaved.used.lock().unwrap_or_else(PoisonError::into_inner);
+            if !queue.iter().any(|other| Arc::ptr_eq(&other.last_used, &key.last_used)) {
+                queue.push(key.clone());
+            }
+        }
+        Kind::Credits => {
+            let mut spent = key.credits.lock();
+            let _: Vec<_> = spent.dequeue().collect();
+            let mut queue = app.unsaved.spent.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.retain(|other| !Arc::ptr_eq(&other.credits, &key.credits));
+            if spent.enqueue() {
+                queue.push(key.clone());
+            }
+        }
+    }
 }
 
 async fn flush_uses(app: &Arc<App>, keys: &[Arc<KeyRecord>]) -> Result<(), Failure> {
@@ -105,30 +157,31 @@ async fn flush_uses(app: &Arc<App>, keys: &[Arc<KeyRecord>]) -> Result<(), Failu
     settled(app.store.write(work, |()| {}).await)
 }
 
+/// A key whose lineage owes the store something, and what.
+type Owed = (Arc<KeyRecord>, Month, u64);
+
 async fn flush_credits(app: &Arc<App>, keys: &[Arc<KeyRecord>]) -> Result<(), Failure> {
     // Read once: what is spent meanwhile waits for the next flush.
-    let owed: Vec<_> = keys.iter().filter_map(|key| Some((key.clone(), key.credits.lock().unsaved()?))).collect();
-    let totals = Arc::new(Mutex::new(Vec::new()));
+    let owes = |key: &Arc<KeyRecord>| {
+        let key = key.clone();
+        let owed = key.credits.lock().dequeue();
+        owed.map(move |(month, amount)| (key.clone(), month, amount))
+    };
+    let owed: Arc<Vec<Owed>> = Arc::new(keys.iter().flat_map(owes).collect());
+    let totals: Arc<Mutex<Vec<u64>>> = Arc::default();
     let (told, found) = (owed.clone(), totals.clone());
     let work = move |tx: &mut Tx<'_>| -> Result<(), Failure> {
-        let mut totals = Vec::with_capacity(owed.len());
-        for (key, (month, amount)) in &owed {
-            let amount = i64::try_from(*amount).unwrap_or(i64::MAX);
-            let total = queries::add_credits(tx, &key.facts.workspace_id, &key.facts.lineage_id, *month, amount)?;
-            totals.push(u64::try_from(total).unwrap_or(u64::MAX));
+        let mut totals = Vec::with_capacity(told.len());
+        for (key, month, amount) in told.iter() {
+            totals.push(queries::add_credits(tx, &key.facts.workspace_id, &key.facts.lineage_id, *month, *amount)?);
         }
         *found.lock().unwrap_or_else(PoisonError::into_inner) = totals;
         Ok(())
     };
     settled(app.store.write(work, |()| {}).await)?;
     let totals = std::mem::take(&mut *totals.lock().unwrap_or_else(PoisonError::into_inner));
-    for ((key, (month, amount)), total) in told.into_iter().zip(totals) {
-        let mut spent = key.credits.lock();
-        spent.saved(month, amount, total);
-        if spent.unsaved().is_some() {
-            // Spent while the store was told: `spend` saw something waiting and didn't queue.
-            app.unsaved.spent(&key);
-        }
+    for ((key, month, amount), total) in owed.iter().zip(totals) {
+        key.credits.lock().saved(*month, *amount, total);
     }
     Ok(())
 }

@@ -1,0 +1,172 @@
+//! The walk: every route of the table as everybody who may not call it. A route that is new in the table and has no
+//! line here fails.
+
+use crate::harness::{DAY, Engine, Key, Reply, START, World};
+use crate::on_both_stores;
+use serde_json::{Value, json};
+use stead_server::http::routes::{Route, routes};
+use stead_server::members::{Access, SeatType};
+
+on_both_stores! {
+    every_route_refuses_who_may_not_call_it
+    not_yours_reads_like_not_there
+    a_key_needs_the_permission_and_its_owner_the_right
+    who_comes_before_what
+}
+
+/// How a route is called so that it would succeed: path with real ids, and a body.
+fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
+    let path = route.path.replace("{service_account_user_id}", &key.account).replace("{api_key_id}", &key.id);
+    let body = match route.id {
+        "list_service_accounts"
+        | "get_service_account"
+        | "list_service_account_api_keys"
+        | "get_service_account_api_key" => Value::Null,
+        "delete_service_account" | "delete_service_account_api_key" | "disable_service_account_api_key" => Value::Null,
+        "undo_service_account_api_key_rotation" | "list_api_keys" | "get_user" => Value::Null,
+        "create_service_account" | "create_service_account_api_key" => json!({"name": "made"}),
+        "update_service_account" | "update_service_account_api_key" => json!({"name": "changed"}),
+        "rotate_service_account_api_key" => json!({}),
+        "verify_api_key" => json!({"api_key": key.secret}),
+        "disable_own_api_key" => return Some((format!("{path}?api_key_name=self"), Value::Null)),
+        "health" | "ready" | "openapi" => Value::Null,
+        _ => return None,
+    };
+    Some((path, body))
+}
+
+async fn every_route_refuses_who_may_not_call_it(engine: Engine) {
+    let world = World::new(engine).await;
+    let key = world.account_with_key().await;
+    let revoked = world.key(&key.account, json!({"name": "revoked"})).await;
+    world.call("DELETE", &revoked.path(), Value::Null).await.ok();
+    let disabled = world.key(&key.account, json!({"name": "disabled"})).await;
+    world.call("POST", &format!("{}/disable", disabled.path()), Value::Null).await.ok();
+    let expired = world.key(&key.account, json!({"name": "expired", "expires_at": START.seconds() + DAY})).await;
+    world.clock.advance(DAY);
+    let me = world.get("/v1/user").await["user_id"].as_str().unwrap().to_owned();
+    let bare = world.key(&me, json!({"name": "without a permission", "permissions": []})).await;
+    let (_, member) = world.person("member@example.com", SeatType::WorkspaceMember).await;
+    let (_, lite) = world.person("lite@example.com", SeatType::WorkspaceLiteMember).await;
+    let state = async || world.count("SELECT CAST(SUM(audit_seq) AS BIGINT) FROM workspaces").await;
+    let before = state().await;
+    for route in routes() {
+        let (path, body) = example(&route, &key).unwrap_or_else(|| panic!("`{}` has no line in the walk", route.id));
+        let call = async |secret: &str| world.call_as(secret, route.method.as_str(), &path, body.clone()).await;
+        if route.access == Access::Anyone {
+            assert_eq!(call("").await.status, 200, "{}", route.id);
+            continue;
+        }
+        for (who, secret, code) in [
+            ("nobody", "", "missing_api_key"),
+            ("garbage", "garbage", "invalid_api_key"),
+            ("a mistyped key", "stead_0000000000000000000000000000000000000000000000", "invalid_api_key"),
+            ("a revoked key", &revoked.secret, "api_key_revoked"),
+            ("a disabled key", &disabled.secret, "api_key_disabled"),
+            ("an expired key", &expired.secret, "api_key_expired"),
+        ] {
+            let reply = call(secret).await;
+            assert_eq!((reply.status.as_u16(), reply.code()), (401, code), "{} as {who}: {}", route.id, reply.text);
+            assert!(reply.headers.contains_key("www-authenticate"));
+        }
+        if let Some(permission) = route.access.permission() {
+            let reply = call(&bare.secret).await;
+            reply.is(403, "insufficient_permissions");
+            assert_eq!(reply.body["detail"]["missing_permissions"], json!([permission]), "{}", route.id);
+        }
+        if matches!(route.access, Access::Manager(_) | Access::AccountManager(_)) {
+            for who in [&member, &lite, &key.secret] {
+                let reply = call(who).await;
+                reply.is(403, "insufficient_permissions");
+                assert_eq!(
+                    reply.body["detail"]["missing_permissions"],
+                    json!(["service_accounts_manage"]),
+                    "{}",
+                    route.id
+                );
+            }
+        }
+    }
+    // None of it changed anything.
+    assert_eq!(state().await, before);
+}
+
+/// What may differ between two answers that must tell nothing apart.
+fn masked(reply: Reply) -> (u16, Vec<String>, String) {
+    let id = reply.headers["x-request-id"].to_str().unwrap().to_owned();
+    assert_eq!(reply.headers["x-trace-id"].to_str().unwrap(), id);
+    let headers = reply.headers.iter().filter(|(name, _)| !name.as_str().ends_with("-id"));
+    (reply.status.as_u16(), headers.map(|header| format!("{header:?}")).collect(), reply.text.replace(&id, "ID"))
+}
+
+async fn not_yours_reads_like_not_there(engine: Engine) {
+    let world = World::new(engine).await;
+    let ours = world.account_with_key().await;
+    let foreign = world.foreign_admin().await;
+    let theirs = world.call_as(&foreign, "POST", "/v1/service-accounts", json!({"name": "theirs"})).await.ok();
+    let theirs = theirs["service_account_id"].as_str().unwrap().to_owned();
+    let before = world.get("/v1/service-accounts").await;
+    for route in routes().into_iter().filter(|route| route.path.contains('{')) {
+        let call = async |key: &Key| {
+            let (path, body) = example(&route, key).unwrap();
+            masked(world.call_as(&foreign, route.method.as_str(), &path, body).await)
+        };
+        let nothing = Key {
+            account: "usr_0000000000000000000000".into(),
+            id: "key_0000000000000000000000".into(),
+            secret: String::new(),
+        };
+        let (not_yours, not_there) = (call(&ours).await, call(&nothing).await);
+        assert_eq!(not_yours.0, 404, "{}: {}", route.id, not_yours.2);
+        assert_eq!(not_yours, not_there, "{}", route.id);
+        if route.path.contains("{api_key_id}") {
+            // The foreign key under one's own account, too.
+            let mixed = Key { account: theirs.clone(), ..ours.clone() };
+            let nothing = Key { account: theirs.clone(), ..nothing };
+            assert_eq!(call(&mixed).await, call(&nothing).await, "{}", route.id);
+        }
+    }
+    assert_eq!(world.get("/v1/service-accounts").await, before);
+    // The other workspace's lists hold nothing of ours.
+    let list = world.call_as(&foreign, "GET", "/v1/api-keys", Value::Null).await.ok().to_string();
+    assert!(!list.contains(&ours.id));
+}
+
+async fn a_key_needs_the_permission_and_its_owner_the_right(engine: Engine) {
+    let world = World::new(engine).await;
+    let (manager, secret) = world.person("manager@example.com", SeatType::WorkspaceMember).await;
+    world.group(&["service_accounts_manage"], vec![manager]).await;
+    world.call_as(&secret, "POST", "/v1/service-accounts", json!({"name": "by a manager"})).await.ok();
+    // A service account in such a group may manage accounts, too.
+    let key = world.account_with_key().await;
+    world.call_as(&key.secret, "GET", "/v1/service-accounts", Value::Null).await.is(403, "insufficient_permissions");
+    world.group(&["service_accounts_manage"], vec![key.account.as_str().into()]).await;
+    world.call_as(&key.secret, "GET", "/v1/service-accounts", Value::Null).await.ok();
+    // Reading and asking need their own permissions and no more.
+    let me = world.get("/v1/user").await["user_id"].as_str().unwrap().to_owned();
+    let asker = world.key(&key.account, json!({"name": "asker", "permissions": ["api_keys_verify"]})).await;
+    world.call_as(&asker.secret, "POST", "/v1/api-keys/verify", json!({"api_key": key.secret})).await.ok();
+    world.call_as(&asker.secret, "GET", "/v1/user", Value::Null).await.ok();
+    let reader = world.key(&me, json!({"name": "reader", "permissions": ["workspace_read"]})).await;
+    world.call_as(&reader.secret, "GET", "/v1/service-accounts", Value::Null).await.ok();
+    world
+        .call_as(&reader.secret, "POST", "/v1/service-accounts", json!({"name": "x"}))
+        .await
+        .is(403, "insufficient_permissions");
+}
+
+async fn who_comes_before_what(engine: Engine) {
+    let world = World::new(engine).await;
+    for body in [json!({}), json!([]), json!({"name": 7})] {
+        world.call_as("", "POST", "/v1/service-accounts", body.clone()).await.is(401, "missing_api_key");
+        world.call_as("wrong", "POST", "/v1/service-accounts", body).await.is(401, "invalid_api_key");
+    }
+    let huge =
+        world.request("POST", "/v1/service-accounts", "wrong", &[("content-type", "text/plain")], "x".repeat(100_000));
+    world.send(huge).await.is(401, "invalid_api_key");
+    let bearer = format!("Bearer {}", world.admin);
+    let request = world.request("GET", "/v1/user", "", &[("authorization", &bearer)], "");
+    world.send(request).await.is(401, "invalid_authorization_header");
+    let request = world.request("GET", "/v1/user", &world.admin, &[("xi-api-key", &world.admin)], "");
+    world.send(request).await.is(401, "invalid_authorization_header");
+}

@@ -1,0 +1,44 @@
+//! The OpenAPI description: current in the repository, whole, and true about who is refused.
+
+use serde_json::Value;
+use stead_server::http::openapi::describe;
+
+fn checked_in() -> Value {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi.json")).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+#[test]
+fn the_file_in_the_repository_is_current() {
+    assert!(checked_in() == describe(), "openapi.json is not current: run `cargo xtask openapi`");
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_answer_is_described() {
+    fn walk(value: &Value, root: &Value) {
+        match value {
+            Value::Object(members) => {
+                if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
+                    let pointer = reference.strip_prefix('#').unwrap();
+                    assert!(root.pointer(pointer).is_some(), "{reference} leads nowhere");
+                }
+                members.values().for_each(|member| walk(member, root));
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(item, root)),
+            _ => {}
+        }
+    }
+    let root = describe();
+    walk(&root, &root);
+    for (path, methods) in root["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.values().all(|response| response["description"].is_string()), "{method} {path}");
+            if !operation["security"].as_array().unwrap().is_empty() {
+                for status in ["401", "403", "404", "405", "413", "415", "422", "429"] {
+                    assert!(responses.contains_key(status), "{method} {path} does not tell of {status}");
+                }
+            }
+        }
+    }
+}

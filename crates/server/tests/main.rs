@@ -1,0 +1,20 @@
+//! Through the front door, on both stores: every test talks to the router that the server serves, over a real
+//! database of its own.
+
+#![allow(clippy::disallowed_methods, reason = "tests read their environment")]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "a test that can't go on says so by panicking")]
+#![allow(missing_docs, unreachable_pub, reason = "nothing here is an interface")]
+
+mod accounts;
+mod authorization;
+mod bad_input;
+mod description;
+mod harness;
+mod idempotency;
+mod integrity;
+mod keys;
+mod nodes;
+mod power;
+mod rotation;
+mod store;
+mod verify;
