@@ -2,6 +2,7 @@
 
 use crate::clock::Entropy;
 use crate::config::{Config, peppers};
+use crate::seal::hex;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -73,8 +74,15 @@ fn append(file: &Path, version: u8, entropy: &dyn Entropy) -> std::io::Result<()
         text.push('\n');
     }
     let pepper: Zeroizing<[u8; 32]> = Zeroizing::new(entropy.bytes());
-    let hex: Zeroizing<String> = Zeroizing::new(pepper.iter().map(|byte| format!("{byte:02x}")).collect());
-    text.push_str(&format!("{version}:{}\n", *hex));
+    for part in [
+        &*version.to_string(),
+        ":",
+        &*Zeroizing::new(hex(&*pepper)),
+        "
+",
+    ] {
+        text.push_str(part);
+    }
     let fresh = file.with_extension("new");
     let mut written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
     written.write_all(text.as_bytes())?;

@@ -43,7 +43,7 @@ pub async fn examine(config: &Config, ring: Ring) -> Result<Report, Failure> {
             .then(|| "the database is opened with synchronous=normal: a power cut loses acknowledged changes".into());
         report.note("durability: every acknowledged change is flushed", wrong.into_iter().collect());
     }
-    let store = Store::open_to_examine(&config.database).await?;
+    let store = Store::open_to_examine(&config.database)?;
     report.note("database: whole, by its own check", store.check().await?);
     let ring = Arc::new(ring);
     let looked = store.read(move |tx| look(tx, &ring)).await?;

@@ -141,7 +141,7 @@ async fn bodies_that_are_no_json_objects(engine: Engine) {
     let world = World::new(engine).await;
     let json_type = [("content-type", "application/json")];
     let send = async |headers: &[(&str, &str)], body: String| {
-        world.send(world.request("POST", "/v1/service-accounts", &world.admin, headers, body)).await
+        world.send(World::request("POST", "/v1/service-accounts", &world.admin, headers, body)).await
     };
     for malformed in
         ["{", "{\"name\":", "nonsense", "{\"name\":\"\\ud800\"}", "\u{feff}{}", "{\"name\":\"a\"}}", "{'name':'a'}"]
@@ -153,7 +153,7 @@ async fn bodies_that_are_no_json_objects(engine: Engine) {
     for other in ["[]", "\"name\"", "7", "null", "true"] {
         assert_eq!(send(&json_type, other.into()).await.blamed(), ["body"]);
     }
-    let bytes = world.request("POST", "/v1/service-accounts", &world.admin, &json_type, vec![b'{', 0xff, b'}']);
+    let bytes = World::request("POST", "/v1/service-accounts", &world.admin, &json_type, vec![b'{', 0xff, b'}']);
     world.send(bytes).await.is(400, "malformed_json");
     let body = json!({"name": "n"}).to_string();
     for wrong in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx", ""] {

@@ -98,7 +98,7 @@ pub struct World {
     pub location: Location,
     router: Router,
     settings: Vec<(&'static str, String)>,
-    _dir: Arc<TempDir>,
+    dir: Arc<TempDir>,
 }
 
 /// An answer.
@@ -183,13 +183,13 @@ impl World {
             }
             None => (String::new(), "".into()),
         };
-        Self { router: router(app.clone()), app, clock, admin, workspace, location, settings, _dir: dir }
+        Self { router: router(app.clone()), app, clock, admin, workspace, location, settings, dir }
     }
 
     /// Another node on the same store, or (once this one is dropped, for SQLite) the same after a restart.
     pub async fn another(&self, ring: Ring) -> Self {
         let mut other =
-            Self::open(self.location.clone(), self.clock.clone(), self.settings.clone(), self._dir.clone(), ring).await;
+            Self::open(self.location.clone(), self.clock.clone(), self.settings.clone(), self.dir.clone(), ring).await;
         other.admin.clone_from(&self.admin);
         other.workspace = self.workspace.clone();
         other
@@ -199,7 +199,7 @@ impl World {
     pub async fn restarted(self, ring: Ring) -> Self {
         stead_server::verify::usage::flush(&self.app).await.unwrap();
         let (location, clock, settings, dir) =
-            (self.location.clone(), self.clock.clone(), self.settings.clone(), self._dir.clone());
+            (self.location.clone(), self.clock.clone(), self.settings.clone(), self.dir.clone());
         let (admin, workspace) = (self.admin.clone(), self.workspace.clone());
         drop(self);
         let mut world = Self::open(location, clock, settings, dir, ring).await;
@@ -212,9 +212,11 @@ impl World {
         let mut config = Config::from_sources(&HashMap::new(), &HashMap::new(), "").unwrap();
         config.database = self.location.clone();
         let clock = Box::new(self.clock.clone());
-        let _dir = self._dir.clone();
+        let dir = self.dir.clone();
         drop(self);
-        app::build(&config, ring, clock, Box::new(SystemEntropy)).await.err().expect("it starts")
+        let failed = app::build(&config, ring, clock, Box::new(SystemEntropy)).await.err().expect("it starts");
+        drop(dir);
+        failed
     }
 
     pub async fn send(&self, request: Request<Body>) -> Reply {
@@ -232,7 +234,6 @@ impl World {
 
     /// A request from an address, with a key (none if empty), headers and a body of whatever kind.
     pub fn request(
-        &self,
         method: &str,
         path: &str,
         key: &str,
@@ -255,8 +256,8 @@ impl World {
     pub async fn call_as(&self, key: &str, method: &str, path: &str, body: Value) -> Reply {
         let json = [("content-type", "application/json")];
         let request = match body {
-            Value::Null => self.request(method, path, key, &[], Body::empty()),
-            body => self.request(method, path, key, &json, body.to_string()),
+            Value::Null => Self::request(method, path, key, &[], Body::empty()),
+            body => Self::request(method, path, key, &json, body.to_string()),
         };
         self.send(request).await
     }
@@ -329,7 +330,9 @@ impl World {
     pub async fn group(&self, permissions: &'static [&'static str], members: Vec<PrincipalId>) -> GroupId {
         self.as_system(move |m| {
             let group = groups::create(m, "a group", permissions).unwrap();
-            members.iter().for_each(|member| groups::add_member(m, &group, member).unwrap());
+            for member in &members {
+                groups::add_member(m, &group, member).unwrap();
+            }
             group
         })
         .await

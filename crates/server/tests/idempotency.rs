@@ -13,7 +13,7 @@ on_both_stores! {
 
 async fn post(world: &World, key: &str, idempotency: &str, path: &str, body: Value) -> crate::harness::Reply {
     let headers = [("content-type", "application/json"), ("idempotency-key", idempotency)];
-    world.send(world.request("POST", path, key, &headers, body.to_string())).await
+    world.send(World::request("POST", path, key, &headers, body.to_string())).await
 }
 
 async fn a_retry_gets_the_first_outcome_and_makes_nothing_new(engine: Engine) {

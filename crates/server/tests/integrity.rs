@@ -35,7 +35,7 @@ async fn a_row_edited_behind_the_servers_back_refuses(engine: Engine) {
         match engine {
             // STRICT columns know no NOT on numbers that are truth values: 1 - x is the same there.
             Engine::Sqlite if edit.contains("NOT") => {
-                world.tamper("UPDATE api_keys SET is_disabled = 1 - is_disabled WHERE name = 'k'").await
+                world.tamper("UPDATE api_keys SET is_disabled = 1 - is_disabled WHERE name = 'k'").await;
             }
             _ => world.tamper(edit).await,
         }
@@ -185,7 +185,7 @@ async fn a_retry_finds_its_outcome_across_a_change_of_the_pepper(engine: Engine)
     let path = format!("/v1/service-accounts/{}/api-keys", world.account("ci").await);
     let headers = [("content-type", "application/json"), ("idempotency-key", "a")];
     let create = async |world: &World| {
-        world.send(world.request("POST", &path, &world.admin, &headers, r#"{"name":"k"}"#)).await.ok()
+        world.send(World::request("POST", &path, &world.admin, &headers, r#"{"name":"k"}"#)).await.ok()
     };
     let first = create(&world).await;
     let world = world.restarted(Ring::new([(1, [42; 32]), (2, [43; 32])]).unwrap()).await;

@@ -11,12 +11,14 @@ use stead_server::store::Location;
 use stead_server::workspaces::FirstStart;
 use stead_server::{data_dir, http, jobs};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Runs the server until it is told to stop.
 pub(crate) async fn serve(config: Config) -> Result<()> {
     log(&config);
+    // Before anybody is told that the server is ready, and may want to stop it.
+    let signals = Signals::listen()?;
     data_dir::prepare(&config.data_dir).map_err(anyhow::Error::msg)?;
     let tls = match &config.tls {
         Some((certificate, key)) => Some(http::serve::tls(certificate, key).map_err(anyhow::Error::msg)?),
@@ -46,7 +48,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         print(&welcome(&url, &first))?;
     }
     let background = jobs::start(&app);
-    http::serve::serve(listener, tls, http::router::router(app.clone()), stopped(app.clone())).await;
+    http::serve::serve(listener, tls, http::router::router(app.clone()), signals.stopped(app.clone())).await;
     jobs::finish(&app, background).await;
     if *app.store.broken().borrow() {
         bail!("the store failed; start again to see what is on the disk");
@@ -54,19 +56,28 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     Ok(())
 }
 
-/// Done when the process is told to stop, or the store has failed for good.
-async fn stopped(app: Arc<App>) {
-    let mut broken = app.store.broken();
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = broken.wait_for(|broken| *broken) => tracing::error!("the store has failed"),
+/// The signals that end the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on they no longer end the process by themselves.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    tracing::info!("stopping");
+
+    /// Done when the process is told to stop, or the store has failed for good.
+    async fn stopped(mut self, app: Arc<App>) {
+        let mut broken = app.store.broken();
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = broken.wait_for(|broken| *broken) => tracing::error!("the store has failed"),
+        }
+        tracing::info!("stopping");
+    }
 }
 
 fn log(config: &Config) {

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the real environment and the real clock")]
 
 mod conformance;
+mod first_start;
 mod harness;
 mod kill;
 mod power_cut;

@@ -137,10 +137,10 @@ impl KeyIndex {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         match fact {
             Fact::Workspace(WorkspaceFacts { id, version, disabled }) => {
-                holder(&self.workspaces, &id).update(version, disabled)
+                holder(&self.workspaces, &id).update(version, disabled);
             }
             Fact::Principal(PrincipalFacts { id, version, disabled }) => {
-                holder(&self.principals, &id).update(version, disabled)
+                holder(&self.principals, &id).update(version, disabled);
             }
             Fact::Key(facts) => self.put(*facts),
         }

@@ -38,7 +38,7 @@ pub async fn create(State(app): State<Arc<App>>, caller: Caller, body: JsonObjec
         None => {}
         Some(Some(groups)) if groups.is_empty() => {}
         Some(Some(_)) => {
-            fields.mistake("default_sharing_groups", "value_error", "there is no such group in the workspace")
+            fields.mistake("default_sharing_groups", "value_error", "there is no such group in the workspace");
         }
         Some(None) => fields.mistake("default_sharing_groups", "list_type", "Input should be a valid list"),
     }

@@ -95,15 +95,14 @@ impl Retry {
         Ok(Some(Made { value, secret, key_id: outcome.key_id.map(Into::into) }))
     }
 
-    /// Keeps an outcome. `nonce` is random.
+    /// Keeps an outcome of the workspace's caller. `nonce` is random.
     pub(super) fn keep<T: Serialize>(
         &self,
         tx: &mut Tx<'_>,
         ring: &Ring,
         now: Timestamp,
         nonce: [u8; NONCE_LEN],
-        workspace: &WorkspaceId,
-        caller: &str,
+        owner: (&WorkspaceId, &str),
         made: &Made<T>,
     ) -> Result<(), Failure> {
         let answer = serde_json::to_string(&made.value).map_err(|error| Failure::Defect(error.to_string()))?;
@@ -111,7 +110,7 @@ impl Retry {
         let sealed_secret = made.secret.as_ref().map(|secret| seal(&key, nonce, secret)).transpose()?;
         let key_id = made.key_id.as_ref().map(ToString::to_string);
         let outcome = Outcome { request_hash: self.request_hash.clone(), at: now.0, answer, key_id, sealed_secret };
-        Ok(queries::save_outcome(tx, workspace, caller, &name, outcome)?)
+        Ok(queries::save_outcome(tx, owner.0, owner.1, &name, outcome)?)
     }
 }
 

@@ -199,10 +199,10 @@ where
         let Some(row) = open(app, tx)? else { return Ok(nothing) };
         let now = app.clock.now();
         let authority = members::authorize(tx, &app.ring, &caller, &row, now)?;
-        if let (Some(retry), Some(key)) = (&retry, caller.key_id()) {
-            if let Some(made) = retry.first_outcome(tx, &app.ring, now, &workspace, key.as_str())? {
-                return Ok(Done { made: Some(made), ..nothing });
-            }
+        if let (Some(retry), Some(key)) = (&retry, caller.key_id())
+            && let Some(made) = retry.first_outcome(tx, &app.ring, now, &workspace, key.as_str())?
+        {
+            return Ok(Done { made: Some(made), ..nothing });
         }
         let mut mutation = Mutation {
             app,
@@ -249,7 +249,7 @@ where
             facts.insert(0, Fact::Workspace(row.facts(&app.ring)));
         }
         if let (Some(retry), Some(key)) = (&retry, caller.key_id()) {
-            retry.keep(tx, &app.ring, now, app.entropy.bytes(), &workspace, key.as_str(), &made)?;
+            retry.keep(tx, &app.ring, now, app.entropy.bytes(), (&workspace, key.as_str()), &made)?;
         }
         let last = queries::bump(tx, bucket, changes.len())?;
         let first = last - i64::try_from(changes.len()).unwrap_or(0) + 1;

@@ -123,8 +123,9 @@ fn authenticate(app: &App, presented: &str, peer: Option<IpAddr>, access: Access
         (DecisionCode::InsufficientPermissions, _) => {
             Err(members::lacks_permission(access.permission().unwrap_or_default()))
         }
-        (DecisionCode::Malformed | DecisionCode::NotFound, _)
-        | (DecisionCode::Valid | DecisionCode::UsageExceeded, _) => Err(invalid()),
+        (DecisionCode::Malformed | DecisionCode::NotFound | DecisionCode::Valid | DecisionCode::UsageExceeded, _) => {
+            Err(invalid())
+        }
     }
 }
 

@@ -91,12 +91,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().map(str::trim).filter(|text| (1..=MAX_IDEMPOTENCY_KEY).contains(&text.len()));
-    match (text, values.next()) {
-        (Some(text), None) => Ok(Some(text.to_owned())),
-        _ => {
-            let message = format!("must be one value of 1–{MAX_IDEMPOTENCY_KEY} printable ASCII characters");
-            Err(Failure::invalid(&["header", "Idempotency-Key"], "value_error", message))
-        }
+    if let (Some(text), None) = (text, values.next()) {
+        Ok(Some(text.to_owned()))
+    } else {
+        let message = format!("must be one value of 1–{MAX_IDEMPOTENCY_KEY} printable ASCII characters");
+        Err(Failure::invalid(&["header", "Idempotency-Key"], "value_error", message))
     }
 }
 

@@ -107,7 +107,11 @@ impl<'a> Fields<'a> {
 
     fn number_of(&mut self, name: &str, value: &Value, least: i64, most: i64) -> Option<i64> {
         // 5.0 is 5: JavaScript knows no difference.
-        #[allow(clippy::cast_possible_truncation, reason = "checked to be whole and exact")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "checked to be whole and exact"
+        )]
         let whole = |number: f64| (number.fract() == 0.0 && number.abs() <= MAX_NUMBER as f64).then_some(number as i64);
         let Some(number) = value.as_i64().or_else(|| value.as_f64().and_then(whole)) else {
             self.mistake(name, "int_type", "Input should be a valid integer");
@@ -225,7 +229,7 @@ impl<'a> Fields<'a> {
                 Some(text) if names.iter().any(|known| known == text) => {}
                 Some(text) => names.push(text.to_owned()),
                 None => {
-                    self.item_mistake(name, place, "enum", "Input should be a permission of this server's catalogue")
+                    self.item_mistake(name, place, "enum", "Input should be a permission of this server's catalogue");
                 }
             }
         }

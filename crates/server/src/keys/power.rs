@@ -103,6 +103,7 @@ fn beyond_networks(a: Option<&[String]>, b: Option<&[String]>) -> bool {
 mod tests {
     use super::*;
 
+    #[allow(clippy::unnecessary_wraps, reason = "as the rows have it")]
     fn list(names: &[&str]) -> Option<Vec<String>> {
         Some(names.iter().map(ToString::to_string).collect())
     }

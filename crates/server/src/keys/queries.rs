@@ -177,7 +177,7 @@ pub(super) fn search(
             workspace.as_str().into(),
             after_age.into(),
             after_id.into(),
-            filter.principal.as_ref().map(|id| id.as_str()).into(),
+            filter.principal.as_ref().map(stead_api::id::PrincipalId::as_str).into(),
             filter.status.into(),
             filter.now.map(|now| now.0).into(),
             filter.expiring_before.map(|at| at.0).into(),

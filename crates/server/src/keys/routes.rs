@@ -10,6 +10,7 @@ use crate::http::extract::{Ids, JsonObject, Query, id};
 use crate::http::fields::{Fields, MAX_NUMBER};
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::Caller;
+use crate::seal::hex;
 use axum::extract::State;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -209,7 +210,7 @@ pub async fn search(State(app): State<Arc<App>>, caller: Caller, Query(query): Q
 
 /// What binds a cursor to its workspace and to this installation.
 fn sealed(app: &App, place: &str) -> String {
-    super::hex(&app.ring.derive(CURSOR, place.as_bytes())[..8])
+    hex(&app.ring.derive(CURSOR, place.as_bytes())[..8])
 }
 
 fn text<'a>(query: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

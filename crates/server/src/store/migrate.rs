@@ -2,6 +2,7 @@
 //! edited file is noticed. A database with a migration this program doesn't know is refused, not guessed at.
 
 use super::{Error, Tx};
+use crate::seal::hex;
 use sha2::{Digest, Sha256};
 
 struct Migration {
@@ -73,5 +74,5 @@ pub(super) fn migrate(
 }
 
 fn checksum_of(migration: &Migration) -> String {
-    Sha256::digest(migration.sql).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(migration.sql))
 }

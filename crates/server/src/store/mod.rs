@@ -147,7 +147,7 @@ impl Store {
     }
 
     /// Opens a store that a server may have open, to read it. The schema is left as it is.
-    pub async fn open_to_examine(location: &Location) -> Result<Self, Error> {
+    pub fn open_to_examine(location: &Location) -> Result<Self, Error> {
         let engine = match location.clone() {
             Location::Sqlite { file, .. } => Engine::Sqlite(sqlite::Sqlite::open_to_examine(&file)?),
             Location::Postgres { url, schema } => {

@@ -332,6 +332,7 @@ fn prepare<'a>(
     Ok(statement)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failure(error: rusqlite::Error) -> Error {
     let text = error.to_string();
     match error.sqlite_error_code() {

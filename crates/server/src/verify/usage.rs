@@ -118,7 +118,9 @@ async fn flush_all(app: &Arc<App>, queue: &Queue, kind: Kind) -> Result<(), Fail
         }
         if result.is_err() {
             // This batch, and all after it: a store that can't be reached is not asked again for each.
-            keys.iter().for_each(|key| requeue(app, key, kind));
+            for key in keys {
+                requeue(app, key, kind);
+            }
         }
     }
     result

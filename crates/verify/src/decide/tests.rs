@@ -8,6 +8,7 @@ const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
 
 /// Which facts stand against the key, and what is asked of it.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Case {
     revoked: bool,
     workspace_disabled: bool,

@@ -1,0 +1,273 @@
+//! Reading keys: for the mirror, for lists, for one's own eyes.
+
+use super::queries::{self, Filter};
+use super::row::KeyRow;
+use crate::app::App;
+use crate::error::Failure;
+use crate::feed::mutation::Mutation;
+use crate::members::{self, Caller};
+use crate::store::{Error, Tx};
+use crate::{accounts, seal, workspaces};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::Arc;
+use stead_api::error::ErrorCode;
+use stead_api::id::{KeyId, PrincipalId, WorkspaceId};
+use stead_api::key::{ApiKey, Limit, PlatformLimits};
+use stead_api::permission::Catalogue;
+use stead_api::time::Timestamp;
+use stead_verify::facts::Fact;
+use stead_verify::pepper::Ring;
+use stead_verify::period::Month;
+
+/// The mirror says `REVOKED` for this long, `NOT_FOUND` afterwards; the store keeps the row for ever.
+const REVOKED_SECONDS: i64 = 30 * 24 * 60 * 60;
+
+/// A key, revoked ones included.
+pub fn find(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &KeyId) -> Result<Option<KeyRow>, Error> {
+    queries::find(tx, workspace, id.as_str())
+}
+
+/// Hands over every key's facts, for the mirror. A row that somebody else wrote is left out, so nobody finds it.
+pub fn each_fact(
+    tx: &mut Tx<'_>,
+    ring: &Ring,
+    catalogue: &Catalogue,
+    now: Timestamp,
+    mut take: impl FnMut(Fact),
+) -> Result<(), Error> {
+    queries::each(tx, now.plus_seconds(-REVOKED_SECONDS), |workspace, row| {
+        if row.is_sealed(ring, &workspace) {
+            take(row.fact(catalogue, &workspace)?);
+        } else {
+            tracing::error!(key = row.id, "the key's row was changed behind the server's back; it is refused");
+        }
+        Ok(())
+    })
+}
+
+/// One key's facts; none if somebody else wrote its row.
+pub fn fact(
+    tx: &mut Tx<'_>,
+    ring: &Ring,
+    catalogue: &Catalogue,
+    workspace: &WorkspaceId,
+    id: &KeyId,
+) -> Result<Option<Fact>, Error> {
+    let row = find(tx, workspace, id)?.filter(|row| row.is_sealed(ring, workspace));
+    row.map(|row| row.fact(catalogue, workspace)).transpose()
+}
+
+/// Every key of every workspace whose row somebody else wrote, by id.
+pub fn broken_seals(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<String>, Error> {
+    let mut broken = Vec::new();
+    queries::each(tx, Timestamp(i64::MIN), |workspace, row| {
+        if !row.is_sealed(ring, &workspace) {
+            broken.push(row.id);
+        }
+        Ok(())
+    })?;
+    Ok(broken)
+}
+
+/// The keys of one owner that are not revoked, oldest first.
+pub fn rows_of_principal(
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    principal: &PrincipalId,
+) -> Result<Vec<KeyRow>, Error> {
+    Ok(queries::of_principal(tx, workspace, principal)?.into_iter().map(|(row, _)| row).collect())
+}
+
+/// The same, as lists show them.
+pub fn of_principal(
+    app: &App,
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    principal: &PrincipalId,
+) -> Result<Vec<ApiKey>, Error> {
+    let rows = queries::of_principal(tx, workspace, principal)?;
+    Ok(rows.iter().map(|(row, used)| view(app, row, *used)).collect())
+}
+
+/// All keys of a workspace that are not revoked, as lists show them, oldest first.
+pub fn all_unrevoked(app: &App, tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Vec<ApiKey>, Error> {
+    Ok(queries::unrevoked(tx, workspace)?.iter().map(|(row, used)| view(app, row, *used)).collect())
+}
+
+/// When a key of an owner was last accepted, revoked keys included.
+pub fn last_use_of(
+    app: &App,
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    principal: &PrincipalId,
+) -> Result<Option<Timestamp>, Error> {
+    let uses = queries::uses_of(tx, workspace, principal)?;
+    Ok(uses.into_iter().filter_map(|(key, stored)| last_use(app, &key.into(), stored)).max())
+}
+
+/// When a key of each owner was last accepted, revoked keys included.
+pub fn last_uses(app: &App, tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<HashMap<String, Timestamp>, Error> {
+    let mut uses: HashMap<String, Timestamp> = HashMap::new();
+    for (principal, key, stored) in queries::uses(tx, workspace)? {
+        if let Some(used) = last_use(app, &key.into(), stored) {
+            let latest = uses.entry(principal).or_insert(used);
+            *latest = (*latest).max(used);
+        }
+    }
+    Ok(uses)
+}
+
+/// What the store knows of a key's last use, and what this node knows better.
+fn last_use(app: &App, key: &KeyId, stored: Option<i64>) -> Option<Timestamp> {
+    let in_memory = app.index.get(key).and_then(|record| record.last_used.get());
+    in_memory.max(stored.map(Timestamp))
+}
+
+/// A key as lists show it.
+pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
+    let now = app.clock.now();
+    let record = app.index.get(&row.id());
+    let seconds = |at: Option<i64>| at.map(|at| Timestamp(at).seconds());
+    let limit = |limit| Limit { limit };
+    let used = record.as_ref().map_or(0, |record| record.credits.lock().used(Month::containing(now)));
+    let created = Timestamp(row.created_at).seconds();
+    ApiKey {
+        name: row.name.clone(),
+        hint: row.hint.clone(),
+        key_id: row.id(),
+        api_key_id: row.id(),
+        service_account_user_id: row.principal_id.as_str().into(),
+        service_account_id: row.principal_id.as_str().into(),
+        // Hashed once more, so that what is shown is not what is stored.
+        hashed_xi_api_key: seal::hex(&Sha256::digest(&row.digest)),
+        description: row.description.clone(),
+        created_at_unix: created,
+        created_at: created,
+        is_disabled: row.is_disabled,
+        status: row.status(now),
+        permissions: row.permissions.clone(),
+        disable_reason: row.disable_reason.clone(),
+        character_limit: row.character_limit,
+        character_count: i64::try_from(used).unwrap_or(i64::MAX),
+        allowed_ips: row.allowed_ips.clone(),
+        third_party_disable_allowed: row.third_party_disable_allowed,
+        platform_limits: Some(PlatformLimits {
+            concurrency: limit(row.tts_concurrency_limit),
+            dubbing_concurrency: limit(row.dubbing_concurrency_limit),
+            music_concurrency: limit(row.music_concurrency_limit),
+        }),
+        expires_at_unix: seconds(row.expires_at),
+        expires_at: seconds(row.expires_at),
+        last_used_at: last_use(app, &row.id(), stored_use).map(Timestamp::seconds),
+        revoked_at: seconds(row.revoked_at),
+        lineage_id: row.lineage_id.as_str().into(),
+        rotated_from: row.rotated_from.as_deref().map(Into::into),
+        rotated_to: row.rotated_to.as_deref().map(Into::into),
+    }
+}
+
+/// The owner that a path names: a service account, or the caller's own person, whose keys are managed likewise.
+/// Anybody else's reads the same as nobody's.
+pub(super) fn owner(
+    tx: &mut Tx<'_>,
+    caller_id: Option<&str>,
+    workspace: &WorkspaceId,
+    id: &PrincipalId,
+) -> Result<(), Failure> {
+    if caller_id == Some(id.as_str()) { Ok(()) } else { accounts::live(tx, workspace, id).map(drop) }
+}
+
+pub(super) fn live(
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    principal: &PrincipalId,
+    id: &KeyId,
+) -> Result<KeyRow, Failure> {
+    let row = queries::find(tx, workspace, id.as_str())?;
+    row.filter(|row| row.revoked_at.is_none() && row.principal_id == principal.as_str()).ok_or_else(not_found)
+}
+
+/// A key that is to be changed: a row that somebody else wrote must not get a seal. It can only be revoked.
+pub(super) fn live_and_sealed(
+    m: &mut Mutation<'_, '_>,
+    principal: &PrincipalId,
+    id: &KeyId,
+) -> Result<KeyRow, Failure> {
+    let workspace = m.workspace_id();
+    let row = live(m.tx, &workspace, principal, id)?;
+    if row.is_sealed(&m.app.ring, &workspace) {
+        return Ok(row);
+    }
+    let message = "The key was changed behind the server's back and is refused. It can only be revoked.";
+    Err(Failure::refused(ErrorCode::KeyNotTrusted, message))
+}
+
+pub(super) fn not_found() -> Failure {
+    Failure::refused(ErrorCode::ApiKeyNotFound, "There is no such API key.")
+}
+
+/// The owner's id of the key that asks.
+pub(super) fn own_id(caller: &Caller) -> Option<String> {
+    caller.key().map(|key| key.facts.principal_id.to_string())
+}
+
+/// The keys of an owner, oldest first.
+pub async fn list(
+    app: &Arc<App>,
+    caller: &Caller,
+    workspace: WorkspaceId,
+    principal: PrincipalId,
+) -> Result<Vec<ApiKey>, Failure> {
+    let (worker, own) = (app.clone(), own_id(caller));
+    let read = move |tx: &mut Tx<'_>| {
+        owner(tx, own.as_deref(), &workspace, &principal)?;
+        Ok(of_principal(&worker, tx, &workspace, &principal)?)
+    };
+    app.store.read(read).await
+}
+
+/// One key.
+pub async fn get(
+    app: &Arc<App>,
+    caller: &Caller,
+    workspace: WorkspaceId,
+    principal: PrincipalId,
+    id: KeyId,
+) -> Result<ApiKey, Failure> {
+    let (worker, own) = (app.clone(), own_id(caller));
+    let read = move |tx: &mut Tx<'_>| {
+        owner(tx, own.as_deref(), &workspace, &principal)?;
+        let row = live(tx, &workspace, &principal, &id)?;
+        let used = queries::last_used(tx, &workspace, &id)?;
+        Ok(view(&worker, &row, used))
+    };
+    app.store.read(read).await
+}
+
+/// A page of the keys of the caller's workspace, oldest first, and the place where the next one begins. Who is no
+/// admin sees the keys of service accounts and their own, not those of other people.
+pub async fn search(
+    app: &Arc<App>,
+    caller: &Caller,
+    workspace: WorkspaceId,
+    mut filter: Filter,
+) -> Result<(Vec<ApiKey>, Option<(i64, String)>), Failure> {
+    if filter.unused_since.is_some() {
+        // The question is put to the store, so the store must know what this node knows.
+        crate::verify::usage::flush(app).await?;
+    }
+    let (worker, caller) = (app.clone(), caller.clone());
+    let read = move |tx: &mut Tx<'_>| {
+        let row =
+            workspaces::find(tx, &workspace)?.ok_or_else(|| Failure::Defect("a key without a workspace".into()))?;
+        let authority = members::authorize(tx, &worker.ring, &caller, &row, worker.clock.now())?;
+        filter.person = if authority.is_admin { None } else { own_id(&caller) };
+        let mut rows = queries::search(tx, &workspace, &filter)?;
+        let more = rows.len() > filter.limit;
+        rows.truncate(filter.limit);
+        let next = rows.last().filter(|_| more).map(|(row, _)| (row.created_at, row.id.clone()));
+        Ok((rows.iter().map(|(row, used)| view(&worker, row, *used)).collect(), next))
+    };
+    app.store.read(read).await
+}
