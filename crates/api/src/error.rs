@@ -62,6 +62,9 @@ codes! {
     InsufficientPermissions = "insufficient_permissions", 403, "authorization_error";
     /// The change would make a key stronger than the one that asks for it.
     StrongerThanCaller = "stronger_than_caller", 403, "authorization_error";
+    /// The row was changed behind the server's back, so nothing may be built on it. No 409, which the Python SDK
+    /// would send again (wire §17.8).
+    NotTrusted = "not_trusted", 403, "authorization_error";
     /// The key may not be used from this address.
     IpNotAllowed = "ip_not_allowed", 403, "authorization_error";
     /// The workspace's plan doesn't include it.
@@ -78,8 +81,6 @@ codes! {
     MethodNotAllowed = "method_not_allowed", 405, "invalid_request";
     /// The key already has a successor.
     AlreadyRotated = "already_rotated", 409, "conflict";
-    /// The row was changed behind the server's back.
-    KeyNotTrusted = "key_not_trusted", 409, "conflict";
     /// The key has no rotation that could be undone.
     NotRotated = "not_rotated", 409, "conflict";
     /// A retry came after the minute in which a secret is repeated.

@@ -1,1 +1,212 @@
-//! Placeholder.
+//! The Rust client of Stead, with the server's own wire types. What the official SDKs call, and what they lack: reading,
+//! changing and deleting accounts, rotation and its undoing, the workspace's list of keys, verification.
+//!
+//! Each call is one request; nothing is retried by itself, since only the caller knows whether a second key would do
+//! harm. Give [`Client::with_retry_key`] a key of your own to send a creation again safely.
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use stead_api::account::{
+    CreateServiceAccount, CreatedServiceAccount, ServiceAccount, ServiceAccountList, Status, UpdateServiceAccount,
+};
+use stead_api::error::{ErrorBody, FieldError, ValidationBody};
+use stead_api::id::{KeyId, PrincipalId};
+use stead_api::key::{ApiKey, ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, RotateApiKey, UpdateApiKey};
+use stead_api::secret::Secret;
+use stead_api::user::User;
+use stead_api::verify::{Decision, VerifyApiKey};
+
+/// A connection to one server with one key.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base_url: String,
+    api_key: Secret,
+    retry_key: Option<String>,
+}
+
+/// Why a call gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server refused.
+    #[error("{status}: {}", .body.detail.message)]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Code, message and request id.
+        body: Box<ErrorBody>,
+    },
+    /// The input has mistakes.
+    #[error("the input has {} mistakes", .0.len())]
+    Invalid(Vec<FieldError>),
+    /// The server couldn't be reached, or answered something that is not its own.
+    #[error("no answer: {0}")]
+    NoAnswer(String),
+}
+
+impl Client {
+    /// A client for the server at `base_url`, with or without a slash at its end.
+    pub fn new(base_url: &str, api_key: Secret) -> Result<Self, Error> {
+        // No redirects: the key must not follow one to another host.
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().map_err(no_answer)?;
+        Ok(Self { http, base_url: base_url.trim_end_matches('/').to_owned(), api_key, retry_key: None })
+    }
+
+    /// The same client, whose next POSTs carry an `Idempotency-Key`: sent again within a day, with the same body to the
+    /// same route, they get their first outcome.
+    #[must_use]
+    pub fn with_retry_key(&self, key: impl Into<String>) -> Self {
+        Self { retry_key: Some(key.into()), ..self.clone() }
+    }
+
+    /// Who am I?
+    pub async fn user(&self) -> Result<User, Error> {
+        self.call(Method::GET, "/v1/user", None::<&()>).await
+    }
+
+    /// All service accounts with their keys, oldest first.
+    pub async fn list_service_accounts(&self) -> Result<Vec<ServiceAccount>, Error> {
+        let list: ServiceAccountList = self.call(Method::GET, "/v1/service-accounts", None::<&()>).await?;
+        Ok(list.service_accounts)
+    }
+
+    /// Makes a service account.
+    pub async fn create_service_account(&self, new: &CreateServiceAccount) -> Result<CreatedServiceAccount, Error> {
+        self.call(Method::POST, "/v1/service-accounts", Some(new)).await
+    }
+
+    /// One service account with its keys.
+    pub async fn get_service_account(&self, account: &PrincipalId) -> Result<ServiceAccount, Error> {
+        self.call(Method::GET, &account_path(account), None::<&()>).await
+    }
+
+    /// Renames, describes, disables or enables a service account.
+    pub async fn update_service_account(
+        &self,
+        account: &PrincipalId,
+        change: &UpdateServiceAccount,
+    ) -> Result<ServiceAccount, Error> {
+        self.call(Method::PATCH, &account_path(account), Some(change)).await
+    }
+
+    /// Deletes a service account and revokes its keys, for good.
+    pub async fn delete_service_account(&self, account: &PrincipalId) -> Result<Status, Error> {
+        self.call(Method::DELETE, &account_path(account), None::<&()>).await
+    }
+
+    /// The keys of an account, oldest first.
+    pub async fn list_api_keys(&self, account: &PrincipalId) -> Result<Vec<ApiKey>, Error> {
+        let list: ApiKeyList =
+            self.call(Method::GET, &format!("{}/api-keys", account_path(account)), None::<&()>).await?;
+        Ok(list.api_keys)
+    }
+
+    /// Makes a key. The secret is in this answer and nowhere else.
+    pub async fn create_api_key(&self, account: &PrincipalId, new: &CreateApiKey) -> Result<CreatedApiKey, Error> {
+        self.call(Method::POST, &format!("{}/api-keys", account_path(account)), Some(new)).await
+    }
+
+    /// One key.
+    pub async fn get_api_key(&self, account: &PrincipalId, key: &KeyId) -> Result<ApiKey, Error> {
+        self.call(Method::GET, &key_path(account, key), None::<&()>).await
+    }
+
+    /// Changes a key; what is `None` stays.
+    pub async fn update_api_key(
+        &self,
+        account: &PrincipalId,
+        key: &KeyId,
+        change: &UpdateApiKey,
+    ) -> Result<ApiKey, Error> {
+        self.call(Method::PATCH, &key_path(account, key), Some(change)).await
+    }
+
+    /// Disables a key until it is enabled again.
+    pub async fn disable_api_key(&self, account: &PrincipalId, key: &KeyId) -> Result<Status, Error> {
+        self.call(Method::POST, &format!("{}/disable", key_path(account, key)), None::<&()>).await
+    }
+
+    /// Makes a successor that inherits everything; the old key goes on for the grace period.
+    pub async fn rotate_api_key(
+        &self,
+        account: &PrincipalId,
+        key: &KeyId,
+        rotation: &RotateApiKey,
+    ) -> Result<CreatedApiKey, Error> {
+        self.call(Method::POST, &format!("{}/rotate", key_path(account, key)), Some(rotation)).await
+    }
+
+    /// Gives the old key its expiry back and revokes its successor.
+    pub async fn undo_rotation(&self, account: &PrincipalId, key: &KeyId) -> Result<ApiKey, Error> {
+        self.call(Method::POST, &format!("{}/rotate/undo", key_path(account, key)), None::<&()>).await
+    }
+
+    /// Revokes a key, for good.
+    pub async fn delete_api_key(&self, account: &PrincipalId, key: &KeyId) -> Result<Status, Error> {
+        self.call(Method::DELETE, &key_path(account, key), None::<&()>).await
+    }
+
+    /// A page of the keys of all accounts. `query` are the filters by name, as in `("expiring_within", "30d")`.
+    pub async fn search_api_keys(&self, query: &[(&str, &str)]) -> Result<ApiKeyPage, Error> {
+        let url = reqwest::Url::parse_with_params(&format!("{}/v1/api-keys", self.base_url), query);
+        self.send(self.http.get(url.map_err(no_answer)?)).await
+    }
+
+    /// May a key do something?
+    pub async fn verify_api_key(&self, question: &VerifyApiKey) -> Result<Decision, Error> {
+        self.call(Method::POST, "/v1/api-keys/verify", Some(question)).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, Error> {
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base_url));
+        if let Some(key) = self.retry_key.as_ref().filter(|_| method == Method::POST) {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.send(request).await
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
+        let response = request.header("xi-api-key", self.api_key.expose()).send().await.map_err(no_answer)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(no_answer)?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(no_answer);
+        }
+        Err(refusal(status, &bytes))
+    }
+}
+
+/// An error answer in either of its shapes.
+fn refusal(status: StatusCode, bytes: &[u8]) -> Error {
+    let strange = || Error::NoAnswer(format!("{status}, and the body is none of this server's"));
+    let Ok(body) = serde_json::from_slice::<Value>(bytes) else { return strange() };
+    if body["detail"].is_array() {
+        return serde_json::from_value(body)
+            .map_or_else(|_| strange(), |body: ValidationBody| Error::Invalid(body.detail));
+    }
+    let refused = |body| Error::Refused { status: status.as_u16(), body: Box::new(body) };
+    serde_json::from_value(body).map_or_else(|_| strange(), refused)
+}
+
+/// The library's errors may name the URL, which never holds a secret here.
+fn no_answer(error: impl std::fmt::Display) -> Error {
+    Error::NoAnswer(error.to_string())
+}
+
+fn account_path(account: &PrincipalId) -> String {
+    format!("/v1/service-accounts/{account}")
+}
+
+fn key_path(account: &PrincipalId, key: &KeyId) -> String {
+    format!("{}/api-keys/{key}", account_path(account))
+}

@@ -5,15 +5,28 @@ mod serve;
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command};
 use std::collections::HashMap;
+use std::process::ExitCode;
 use stead_server::app;
 use stead_server::clock::{SystemClock, SystemEntropy};
 use stead_server::config::{Config, SETTINGS};
+use stead_server::error::Failure;
 use stead_server::{data_dir, doctor, http};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One sentence with its causes, whatever RUST_BACKTRACE says: the reader runs a service, not a debugger.
+            eprintln!("stead: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let matches = commands().get_matches();
     let (name, arguments) = matches.subcommand().context("a command is needed")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -71,7 +84,7 @@ fn settings(arguments: &ArgMatches) -> Result<Config> {
 
 async fn examine(config: Config) -> Result<()> {
     let ring = data_dir::ring(&config, &SystemEntropy, false).map_err(anyhow::Error::msg)?;
-    let report = doctor::examine(&config, ring).await.map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
+    let report = doctor::examine(&config, ring).await.map_err(told)?;
     for line in &report.fine {
         print(&format!("ok     {line}"))?;
     }
@@ -85,10 +98,15 @@ async fn examine(config: Config) -> Result<()> {
 }
 
 async fn owner_key(config: Config) -> Result<()> {
+    data_dir::prepare(&config.data_dir).map_err(anyhow::Error::msg)?;
     let ring = data_dir::ring(&config, &SystemEntropy, false).map_err(anyhow::Error::msg)?;
     let built = app::build(&config, ring, Box::new(SystemClock::new()), Box::new(SystemEntropy)).await;
-    let (app, _) = built.map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
-    let secret = app::create_owner_key(&app).await.map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
+    let (app, first) = built.map_err(told)?;
+    // On an empty database there was no owner to make a further key for: this was the first start.
+    let secret = match first.and_then(|first| first.admin_api_key) {
+        Some(secret) => secret,
+        None => app::create_owner_key(&app).await.map_err(told)?,
+    };
     print(secret.expose())
 }
 
@@ -98,6 +116,15 @@ fn rotate_pepper(config: &Config) -> Result<()> {
     }
     let version = data_dir::rotate_pepper(&config.data_dir, &SystemEntropy).map_err(anyhow::Error::msg)?;
     print(&format!("Pepper {version} is used from the next start on. Back the file up; older peppers stay in it."))
+}
+
+/// A failure in words for the operator.
+fn told(failure: Failure) -> anyhow::Error {
+    match failure {
+        Failure::Store(error) => error.into(),
+        Failure::Refused(refusal) => anyhow::Error::msg(refusal.message),
+        other => anyhow::anyhow!("{other:?}"),
+    }
 }
 
 /// A line on standard output. A reader that has gone away is no reason to fail.

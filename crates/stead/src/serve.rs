@@ -1,6 +1,6 @@
 //! `stead serve`.
 
-use crate::print;
+use crate::{print, told};
 use anyhow::{Context, Result, bail};
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let built = app::build(&config, ring, Box::new(SystemClock::new()), Box::new(SystemEntropy)).await;
     let (app, first) = match built {
         Ok(built) => built,
-        Err(failure) => bail!("the server can't start: {failure:?}"),
+        Err(failure) => return Err(told(failure).context("the server can't start")),
     };
     let url = address(&config, &listener)?;
     print(&format!("Stead is ready at {url}"))?;

@@ -14,6 +14,35 @@ pub type Digest = [u8; 32];
 /// The version of the pepper that made it, then an HMAC-SHA-256.
 pub type Seal = [u8; 33];
 
+/// What a seal is made over; a seal of one kind is none of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// A workspace's row.
+    Workspace,
+    /// A person's row.
+    Member,
+    /// A service account's row.
+    Account,
+    /// A key's row.
+    Key,
+    /// A row of the audit log, with the seal before it.
+    Audit,
+}
+
+impl Label {
+    const ALL: [Self; 5] = [Self::Workspace, Self::Member, Self::Account, Self::Key, Self::Audit];
+
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Workspace => b"workspace",
+            Self::Member => b"member",
+            Self::Account => b"account",
+            Self::Key => b"key",
+            Self::Audit => b"audit",
+        }
+    }
+}
+
 /// The peppers of an installation: the newest makes digests and seals, older ones still check theirs, so that a
 /// pepper can be changed without re-issuing a key.
 pub struct Ring {
@@ -25,6 +54,8 @@ struct Pepper {
     version: u8,
     /// Keyed ahead: a digest then costs two compressions less.
     digests: Hmac<Sha256>,
+    /// Likewise for each [`Label`], since every row is checked when the mirror is filled.
+    seals: [Hmac<Sha256>; Label::ALL.len()],
     root: Zeroizing<[u8; 32]>,
 }
 
@@ -36,6 +67,7 @@ impl Ring {
             .map(|(version, root)| Pepper {
                 version,
                 digests: keyed(&derive(&root, b"stead digest")),
+                seals: Label::ALL.map(|label| keyed(&derive(&root, label.name()))),
                 root: Zeroizing::new(root),
             })
             .collect();
@@ -61,13 +93,13 @@ impl Ring {
         self.peppers[0].version
     }
 
-    /// A seal over `bytes`. `label` keeps seals of different things apart.
-    pub fn seal(&self, label: &str, bytes: &[u8]) -> Seal {
+    /// A seal over `bytes`.
+    pub fn seal(&self, label: Label, bytes: &[u8]) -> Seal {
         self.peppers[0].seal(label, bytes)
     }
 
     /// Whether `seal` is one that this ring made over `bytes` under `label`.
-    pub fn is_sealed(&self, label: &str, bytes: &[u8], seal: &[u8]) -> bool {
+    pub fn is_sealed(&self, label: Label, bytes: &[u8], seal: &[u8]) -> bool {
         let made_by = self.peppers.iter().find(|pepper| seal.first() == Some(&pepper.version));
         made_by.is_some_and(|pepper| pepper.seal(label, bytes).as_slice().ct_eq(seal).into())
     }
@@ -94,8 +126,8 @@ impl Pepper {
         mac.finalize().into_bytes().into()
     }
 
-    fn seal(&self, label: &str, bytes: &[u8]) -> Seal {
-        let mut mac = keyed(&derive(&self.root, label.as_bytes()));
+    fn seal(&self, label: Label, bytes: &[u8]) -> Seal {
+        let mut mac = self.seals[label as usize].clone();
         mac.update(bytes);
         let mut seal = [self.version; 33];
         seal[1..].copy_from_slice(&mac.finalize().into_bytes());
@@ -133,19 +165,19 @@ mod tests {
         assert_eq!(version, 2);
         assert_ne!(digest, old.digest("secret").1);
         assert_eq!(both.digests("secret").collect::<Vec<_>>(), [digest, old.digest("secret").1]);
-        assert!(both.is_sealed("row", b"bytes", &old.seal("row", b"bytes")));
+        assert!(both.is_sealed(Label::Key, b"bytes", &old.seal(Label::Key, b"bytes")));
     }
 
     #[test]
     fn a_seal_fits_only_its_bytes_its_label_and_its_pepper() {
         let ring = Ring::new([(1, [7; 32])]).unwrap();
-        let seal = ring.seal("row", b"bytes");
-        assert!(ring.is_sealed("row", b"bytes", &seal));
-        assert!(!ring.is_sealed("row", b"bytez", &seal));
-        assert!(!ring.is_sealed("audit", b"bytes", &seal));
-        assert!(!ring.is_sealed("row", b"bytes", &seal[..32]));
-        assert!(!ring.is_sealed("row", b"bytes", &[]));
-        assert!(!Ring::new([(1, [8; 32])]).unwrap().is_sealed("row", b"bytes", &seal));
+        let seal = ring.seal(Label::Key, b"bytes");
+        assert!(ring.is_sealed(Label::Key, b"bytes", &seal));
+        assert!(!ring.is_sealed(Label::Key, b"bytez", &seal));
+        assert!(!ring.is_sealed(Label::Audit, b"bytes", &seal));
+        assert!(!ring.is_sealed(Label::Key, b"bytes", &seal[..32]));
+        assert!(!ring.is_sealed(Label::Key, b"bytes", &[]));
+        assert!(!Ring::new([(1, [8; 32])]).unwrap().is_sealed(Label::Key, b"bytes", &seal));
     }
 
     #[test]

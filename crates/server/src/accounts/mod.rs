@@ -20,7 +20,7 @@ use stead_api::id::{PrincipalId, WorkspaceId};
 use stead_api::key::ApiKey;
 use stead_api::time::Timestamp;
 use stead_verify::facts::{Fact, PrincipalFacts};
-use stead_verify::pepper::Ring;
+use stead_verify::pepper::{Label, Ring};
 
 /// A service account as stored.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl AccountRow {
     }
 
     fn is_sealed(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
-        ring.is_sealed("account", &self.sealed_bytes(workspace.as_str()), &self.seal)
+        ring.is_sealed(Label::Account, &self.sealed_bytes(workspace.as_str()), &self.seal)
     }
 
     /// Whether its keys may work: neither disabled nor deleted, and as this server wrote it.
@@ -194,7 +194,7 @@ pub async fn update(
         if !old.is_sealed(&m.app.ring, &workspace) {
             // A row that somebody else wrote must not get a seal.
             let message = "The account was changed behind the server's back and is refused. It can only be deleted.";
-            return Err(Failure::refused(ErrorCode::KeyNotTrusted, message));
+            return Err(Failure::refused(ErrorCode::NotTrusted, message));
         }
         let mut row = old.clone();
         if let Some(name) = &change.name {
@@ -246,7 +246,7 @@ pub async fn delete(app: &Arc<App>, caller: &Caller, id: PrincipalId) -> Result<
 fn save(m: &mut Mutation<'_, '_>, row: &mut AccountRow) -> Result<(), Failure> {
     let workspace = m.workspace_id();
     row.version += 1;
-    row.seal = m.app.ring.seal("account", &row.sealed_bytes(workspace.as_str())).to_vec();
+    row.seal = m.app.ring.seal(Label::Account, &row.sealed_bytes(workspace.as_str())).to_vec();
     queries::save(m.tx, &workspace, row)?;
     m.changed(ChangeKind::Account, &row.id, row.version, row.fact(&m.app.ring, &workspace));
     Ok(())

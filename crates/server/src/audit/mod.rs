@@ -10,7 +10,7 @@ use crate::seal;
 use crate::store::{Error, Tx};
 use crate::workspaces::WorkspaceRow;
 use stead_api::id::{AuditId, WorkspaceId};
-use stead_verify::pepper::Ring;
+use stead_verify::pepper::{Label, Ring};
 
 /// A row as it is stored. `actor`, `target` and `details` are JSON.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl AuditRow {
 /// Appends a row to a locked workspace's chain.
 pub fn append(tx: &mut Tx<'_>, ring: &Ring, workspace: &mut WorkspaceRow, mut row: AuditRow) -> Result<(), Error> {
     row.seq = workspace.audit_seq + 1;
-    row.hash = ring.seal("audit", &row.sealed_bytes(&workspace.id, &workspace.audit_head)).to_vec();
+    row.hash = ring.seal(Label::Audit, &row.sealed_bytes(&workspace.id, &workspace.audit_head)).to_vec();
     queries::insert(tx, &workspace.id, &row)?;
     workspace.audit_seq = row.seq;
     workspace.audit_head = row.hash;
@@ -58,7 +58,7 @@ pub fn verify(tx: &mut Tx<'_>, ring: &Ring, workspace: &WorkspaceRow) -> Result<
         if row.seq != seq {
             wrong.push(format!("audit log of {}: row {seq} is missing", workspace.id));
             seq = row.seq;
-        } else if !ring.is_sealed("audit", &row.sealed_bytes(&workspace.id, &head), &row.hash) {
+        } else if !ring.is_sealed(Label::Audit, &row.sealed_bytes(&workspace.id, &head), &row.hash) {
             wrong.push(format!("audit log of {}: row {seq} was edited or replaced", workspace.id));
         }
         head = row.hash;

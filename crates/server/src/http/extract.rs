@@ -76,13 +76,13 @@ impl<S: Sync> FromRequest<S> for JsonObject {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let key = idempotency_key(request.headers())?;
+        // Elsewhere the header means nothing: those methods do the same thing however often they come.
+        let key = if method == Method::POST { idempotency_key(request.headers())? } else { None };
         let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
         let value = parse(&bytes)?;
         object(&value)?;
         let Value::Object(object) = value else { unreachable!("the line above refused everything else") };
-        let retry =
-            key.filter(|_| method == Method::POST).map(|key| Retry::new(&key, &format!("{method} {path}"), &bytes));
+        let retry = key.map(|key| Retry::new(&key, &format!("{method} {path}"), &bytes));
         Ok(Self { object, retry })
     }
 }

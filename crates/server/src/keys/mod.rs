@@ -27,6 +27,7 @@ use stead_api::id::{KeyId, LineageId, PrincipalId};
 use stead_api::key::{ApiKey, Change, CreateApiKey, Permissions, Rotation, UpdateApiKey};
 use stead_api::secret::{Form, Secret};
 use stead_api::time::Timestamp;
+use stead_verify::pepper::Label;
 
 pub use queries::Filter;
 pub use reading::{
@@ -352,7 +353,7 @@ fn insert(m: &mut Mutation<'_, '_>, row: &mut KeyRow) -> Result<(), Failure> {
 fn save(m: &mut Mutation<'_, '_>, row: &mut KeyRow) -> Result<(), Failure> {
     let workspace = m.workspace_id();
     row.version += 1;
-    row.seal = m.app.ring.seal("key", &row.sealed_bytes(workspace.as_str())).to_vec();
+    row.seal = m.app.ring.seal(Label::Key, &row.sealed_bytes(workspace.as_str())).to_vec();
     queries::save(m.tx, &workspace, row)?;
     let fact = row.fact(&m.app.catalogue, &workspace)?;
     m.changed(ChangeKind::Key, &row.id, row.version, fact);

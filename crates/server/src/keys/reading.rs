@@ -200,7 +200,7 @@ pub(super) fn live_and_sealed(
         return Ok(row);
     }
     let message = "The key was changed behind the server's back and is refused. It can only be revoked.";
-    Err(Failure::refused(ErrorCode::KeyNotTrusted, message))
+    Err(Failure::refused(ErrorCode::NotTrusted, message))
 }
 
 pub(super) fn not_found() -> Failure {

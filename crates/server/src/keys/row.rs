@@ -11,7 +11,7 @@ use stead_api::key::KeyStatus;
 use stead_api::permission::Catalogue;
 use stead_api::time::Timestamp;
 use stead_verify::facts::{Fact, KeyFacts};
-use stead_verify::pepper::Ring;
+use stead_verify::pepper::{Label, Ring};
 use stead_verify::permissions::PermissionSet;
 
 /// A key as stored.
@@ -97,7 +97,7 @@ impl KeyRow {
     }
 
     pub(super) fn sealed_bytes(&self, workspace: &str) -> Vec<u8> {
-        let what = (&self.id, &self.principal_id, &self.lineage_id, &self.digest, self.is_foreign);
+        let what = (&self.id, &self.principal_id, &self.lineage_id, seal::hex(&self.digest), self.is_foreign);
         let may = (&self.permissions, &self.allowed_ips, self.character_limit);
         let ends = (self.is_disabled, self.expires_at, self.revoked_at, self.unrotated_expires_at, &self.rotated_to);
         let ends = (ends, self.third_party_disable_allowed);
@@ -107,7 +107,7 @@ impl KeyRow {
 
     /// Whether the row is as this server wrote it.
     pub fn is_sealed(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
-        ring.is_sealed("key", &self.sealed_bytes(workspace.as_str()), &self.seal)
+        ring.is_sealed(Label::Key, &self.sealed_bytes(workspace.as_str()), &self.seal)
     }
 
     pub(super) fn fact(&self, catalogue: &Catalogue, workspace: &WorkspaceId) -> Result<Fact, Error> {

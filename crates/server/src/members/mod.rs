@@ -23,7 +23,7 @@ use stead_api::permission::SERVICE_ACCOUNTS_MANAGE;
 use stead_api::time::Timestamp;
 use stead_verify::facts::{Fact, PrincipalFacts};
 use stead_verify::index::KeyRecord;
-use stead_verify::pepper::Ring;
+use stead_verify::pepper::{Label, Ring};
 
 /// The kinds of seat a person may have (wire §9.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl MemberRow {
     }
 
     fn is_sealed(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
-        ring.is_sealed("member", &self.sealed_bytes(workspace.as_str()), &self.seal)
+        ring.is_sealed(Label::Member, &self.sealed_bytes(workspace.as_str()), &self.seal)
     }
 
     fn fact(&self, ring: &Ring, workspace: &WorkspaceId) -> Fact {
@@ -119,7 +119,7 @@ pub fn add(
         version: 1,
         seal: Vec::new(),
     };
-    row.seal = m.app.ring.seal("member", &row.sealed_bytes(workspace.as_str())).to_vec();
+    row.seal = m.app.ring.seal(Label::Member, &row.sealed_bytes(workspace.as_str())).to_vec();
     queries::insert(m.tx, &workspace, &row)?;
     m.changed(ChangeKind::Member, &row.id, row.version, row.fact(&m.app.ring, &workspace));
     m.audit(

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use stead_api::id::{PrincipalId, WorkspaceId};
 use stead_api::secret::{Format, Secret};
 use stead_verify::facts::{Fact, WorkspaceFacts};
-use stead_verify::pepper::Ring;
+use stead_verify::pepper::{Label, Ring};
 
 /// A workspace as it is stored.
 #[derive(Clone, Debug, Default)]
@@ -59,12 +59,12 @@ impl WorkspaceRow {
     }
 
     fn reseal(&mut self, ring: &Ring) {
-        self.seal = ring.seal("workspace", &self.sealed_bytes()).to_vec();
+        self.seal = ring.seal(Label::Workspace, &self.sealed_bytes()).to_vec();
     }
 
     /// Whether the row is as this server wrote it.
     pub fn is_sealed(&self, ring: &Ring) -> bool {
-        ring.is_sealed("workspace", &self.sealed_bytes(), &self.seal)
+        ring.is_sealed(Label::Workspace, &self.sealed_bytes(), &self.seal)
     }
 
     /// What decisions read of it. A row that somebody else wrote switches the workspace off.

@@ -16,7 +16,8 @@ impl Report {
         Self { machine, rows: Vec::new() }
     }
 
-    /// Adds a row: what, Stead's figure, the yardstick's, their ratio, the goal. Told at once, too: a run takes minutes.
+    /// Adds a row: what, Stead's figure, the yardstick's, their ratio, the goal. Told at once, too: a run takes
+    /// minutes.
     pub(crate) fn row(&mut self, what: &str, stead: String, yardstick: String, ratio: String, goal: &str) {
         let row = [what.to_owned(), stead, yardstick, ratio, goal.to_owned()];
         eprintln!("{}", row.join(" | "));
@@ -45,16 +46,17 @@ How they are taken:
 
 - *Ready*: from just before the process is made until it prints its address; the median of several starts.
 - *Memory*: `VmRSS` of a server that has just been started again on the filled store and answered nothing yet.
-- *Key creations*: `POST /v1/service-accounts/{id}/api-keys` over kept-alive HTTP/1.1, each acknowledged after its commit
-  with its audit and change-log rows. Beside it the engine alone: one connection, one `INSERT` of a row of about the
-  same size in each transaction, same settings, same filesystem. Turns of all of them follow each other; the
-  ratio is the median of the turns' ratios.
-- *Verifications*: `POST /v1/api-keys/verify` with the owner's key as the caller, about each of the 100,000 keys in a scattered
-  order, one permission asked; 32 kept-alive connections, each with one request under way. Beside it a bare hyper server
-  with as many workers and the same allocator, which parses the same question with the same types and serialises the
-  same answer. Both answer the same load in turns of 2 s; the ratio is the median of the pairs' ratios (smallest–largest in
-  parentheses). *On one half* means that the server has half of the cores to itself and the load the other half, so that
-  the ratio is the server's own; with *shared cores* the load's own work stands in both sides and draws the ratio to 1.
+- *Key creations*: `POST /v1/service-accounts/{id}/api-keys` over kept-alive HTTP/1.1, each acknowledged after its
+  commit with its audit and change-log rows. Beside it the engine alone: one connection, one `INSERT` of a row of about
+  the same size in each transaction, same settings, same filesystem. Turns of all of them follow each other; the ratio
+  is the median of the turns' ratios.
+- *Verifications*: `POST /v1/api-keys/verify` with the owner's key as the caller, about each of the 100,000 keys in a
+  scattered order, one permission asked; 32 kept-alive connections, each with one request under way. Beside it a bare
+  hyper server with as many workers and the same allocator, which parses the same question with the same types and
+  serialises the same answer. Both answer the same load in turns of 2 s; the ratio is the median of the pairs' ratios
+  (smallest–largest in parentheses). *On one half* means that the server has half of the cores to itself and the load
+  the other half, so that the ratio is the server's own; with *shared cores* the load's own work stands in both sides
+  and draws the ratio to 1.
 - *Processor time* is user and system time of the server's process, write-behind of last uses included.
 - *Busy* says how much of its cores the server used: below about 95 % the load was what limited the rate.
 ";

@@ -15,8 +15,8 @@ const CONNECTIONS: usize = 32;
 const TURN: Duration = Duration::from_secs(2);
 /// Before the first turn: connections, caches and the allocator's pages are there then.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// From one question to the next, in the list of keys. Prime, and dividing no round number: each key's turn comes once before
-/// any comes twice.
+/// From one question to the next, in the list of keys. Prime, and dividing no round number: each key's turn comes once
+/// before any comes twice.
 const STRIDE: usize = 61_837;
 
 /// One turn of one server.

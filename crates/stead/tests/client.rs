@@ -1,0 +1,79 @@
+//! The Rust client against the real server: every call once, and how errors come back.
+
+use crate::harness::{Options, Server, Store};
+use stead_api::account::{CreateServiceAccount, UpdateServiceAccount};
+use stead_api::key::{Change, CreateApiKey, KeyStatus, Permissions, RotateApiKey, UpdateApiKey};
+use stead_api::secret::Secret;
+use stead_api::verify::{DecisionCode, VerifyApiKey};
+use stead_client::{Client, Error};
+
+fn about(secret: &Secret) -> VerifyApiKey {
+    VerifyApiKey {
+        api_key: secret.clone(),
+        permissions: Some(vec!["text_to_speech".into()]),
+        ip: None,
+        cost: Some(1),
+        request_id: None,
+        resource: None,
+        concurrency: None,
+        explain: Some(true),
+        at_least: None,
+    }
+}
+
+#[tokio::test]
+async fn every_call_of_the_client_works_on_the_real_server() {
+    let server = Server::start(Options::on(Store::Sqlite));
+    let client = Client::new(server.base_url(), Secret::new(server.admin_key())).unwrap();
+    let me = client.user().await.unwrap();
+    let new = CreateServiceAccount { name: "ci".into(), description: None };
+    let account = client.create_service_account(&new).await.unwrap().service_account_id;
+
+    let new = CreateApiKey {
+        name: "deploy".into(),
+        permissions: Some(Permissions::List(vec!["text_to_speech".into()])),
+        character_limit: Some(10),
+        ..CreateApiKey::default()
+    };
+    let twice = client.with_retry_key("once");
+    let made = twice.create_api_key(&account, &new).await.unwrap();
+    assert_eq!(twice.create_api_key(&account, &new).await.unwrap().api_key.expose(), made.api_key.expose());
+    assert_eq!(client.list_api_keys(&account).await.unwrap().len(), 1);
+
+    let decision = client.verify_api_key(&about(&made.api_key)).await.unwrap();
+    assert_eq!((decision.code, decision.remaining), (DecisionCode::Valid, Some(9)));
+    assert!(decision.checks.unwrap().iter().all(|check| check.passed));
+
+    let change =
+        UpdateApiKey { character_limit: Some(Change::Clear), is_enabled: Some(true), ..UpdateApiKey::default() };
+    assert_eq!(client.update_api_key(&account, &made.key_id, &change).await.unwrap().character_limit, None);
+    let rotated =
+        client.rotate_api_key(&account, &made.key_id, &RotateApiKey { grace_period_seconds: Some(60) }).await.unwrap();
+    assert_eq!(rotated.rotation.unwrap().rotated_from, made.key_id);
+    let old = client.undo_rotation(&account, &made.key_id).await.unwrap();
+    assert_eq!((old.expires_at, old.status), (None, KeyStatus::Active));
+    client.disable_api_key(&account, &made.key_id).await.unwrap();
+    assert_eq!(client.get_api_key(&account, &made.key_id).await.unwrap().status, KeyStatus::Disabled);
+    client.delete_api_key(&account, &made.key_id).await.unwrap();
+    let revoked = client.search_api_keys(&[("status", "revoked"), ("account", account.as_str())]).await.unwrap();
+    assert_eq!(revoked.api_keys.len(), 2);
+
+    let change = UpdateServiceAccount { name: Some("renamed".into()), ..UpdateServiceAccount::default() };
+    assert_eq!(client.update_service_account(&account, &change).await.unwrap().name, "renamed");
+    assert_eq!(client.get_service_account(&account).await.unwrap().name, "renamed");
+    client.delete_service_account(&account).await.unwrap();
+    assert!(client.list_service_accounts().await.unwrap().is_empty());
+
+    let Error::Refused { status, body } = client.get_service_account(&account).await.unwrap_err() else {
+        panic!("it is there")
+    };
+    assert_eq!((status, body.detail.code.as_str()), (404, "service_account_not_found"));
+    let Error::Invalid(mistakes) = client.create_service_account(&CreateServiceAccount::default()).await.unwrap_err()
+    else {
+        panic!("it took an empty name")
+    };
+    assert_eq!(mistakes.len(), 1);
+    let stranger = Client::new(server.base_url(), Secret::new("nobody's key")).unwrap();
+    assert!(matches!(stranger.user().await.unwrap_err(), Error::Refused { status: 401, .. }));
+    assert!(!format!("{client:?}").contains(server.admin_key()), "{}", me.user_id);
+}
