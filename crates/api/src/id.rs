@@ -10,10 +10,16 @@ pub(crate) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcde
 
 /// `value` in base62, left-padded with `0` to `width` characters; higher digits are cut off.
 pub(crate) fn base62(mut value: u128, width: usize) -> String {
+    // Ten digits at a time: dividing 128 bits is dear, 64 bits are not.
+    const TEN: u128 = 62_u128.pow(10);
     let mut digits = vec![b'0'; width];
-    for place in digits.iter_mut().rev() {
-        *place = BASE62[(value % 62) as usize];
-        value /= 62;
+    for ten in digits.rchunks_mut(10) {
+        let mut part = (value % TEN) as u64;
+        value /= TEN;
+        for place in ten.iter_mut().rev() {
+            *place = BASE62[(part % 62) as usize];
+            part /= 62;
+        }
     }
     digits.into_iter().map(char::from).collect()
 }

@@ -10,6 +10,7 @@ on_both_stores! {
     a_request_id_is_charged_once
     one_keys_huge_charges_harm_no_other
     what_is_not_decided_about_is_refused
+    what_the_store_refuses_is_told_later_and_once
     no_more_is_granted_than_the_cap_however_many_ask
     what_is_merged_in_memory_is_seen_at_once_and_survives_a_restart
     a_verification_never_decides_by_an_older_state_than_asked_for
@@ -283,4 +284,28 @@ async fn what_is_not_decided_about_is_refused(engine: Engine) {
         ]
     );
     assert_eq!(ask(json!({"api_key": 7})).await, ["body.api_key"]);
+}
+
+async fn what_the_store_refuses_is_told_later_and_once(engine: Engine) {
+    let world = World::new(engine).await;
+    let account = world.account("ci").await;
+    let key = world.key(&account, json!({"name": "k"})).await;
+    let flush = async || stead_server::verify::usage::flush(&world.app).await;
+    world.verify_with(json!({"cost": 1}), &key.secret).await;
+    world.tamper("ALTER TABLE credits RENAME TO credits_away").await;
+    world.tamper("ALTER TABLE key_uses RENAME TO key_uses_away").await;
+    for _ in 0..3 {
+        assert!(flush().await.is_err());
+        world.verify_with(json!({"cost": 1}), &key.secret).await;
+    }
+    world.tamper("ALTER TABLE credits_away RENAME TO credits").await;
+    world.tamper("ALTER TABLE key_uses_away RENAME TO key_uses").await;
+    for _ in 0..2 {
+        flush().await.unwrap();
+        assert_eq!(world.count("SELECT CAST(SUM(used) AS BIGINT) FROM credits").await, 4);
+    }
+    world.verify_with(json!({"cost": 1}), &key.secret).await;
+    flush().await.unwrap();
+    assert_eq!(world.count("SELECT CAST(SUM(used) AS BIGINT) FROM credits").await, 5);
+    assert!(world.count("SELECT COUNT(*) FROM key_uses").await >= 1);
 }

@@ -9,6 +9,7 @@ use crate::facts::{Fact, KeyFacts, PrincipalFacts, WorkspaceFacts};
 use crate::pepper::Digest;
 use crate::period::Month;
 use papaya::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use stead_api::id::{KeyId, LineageId, PrincipalId, WorkspaceId};
@@ -17,14 +18,36 @@ use stead_api::time::Timestamp;
 /// All keys of the store.
 #[derive(Default)]
 pub struct KeyIndex {
-    by_digest: HashMap<Digest, Arc<KeyRecord>>,
+    by_digest: HashMap<Digest, Arc<KeyRecord>, BuildHasherDefault<FirstBytes>>,
     by_id: HashMap<KeyId, Arc<KeyRecord>>,
     workspaces: HashMap<WorkspaceId, Arc<Holder>>,
     principals: HashMap<PrincipalId, Arc<Holder>>,
     credits: HashMap<LineageId, Arc<Credits>>,
     /// Keys of a form that is not ours. While there are none, a foreign string needs no hashing.
     foreign: AtomicUsize,
+    /// Odd while the index is being filled anew: what isn't found may only not be there yet.
+    filling: AtomicUsize,
     turn: Mutex<()>,
+}
+
+/// The hash of a digest: its first eight bytes. They come out of an HMAC whose key no caller knows, so nobody can make
+/// them collide.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    /// The length of an array says nothing.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// One key with all that its decision needs within reach.
@@ -155,9 +178,21 @@ impl KeyIndex {
         }
     }
 
-    /// Forgets everything: the store has gone back in time, and versions compare with nothing. Until it is filled
-    /// again, every key is unknown.
+    /// A mark to be compared with a later one: the same even number before and after a search means that what was
+    /// not found is not there.
+    pub fn mark(&self) -> usize {
+        self.filling.load(Ordering::SeqCst)
+    }
+
+    /// The end of what [`KeyIndex::clear`] began.
+    pub fn filled(&self) {
+        self.filling.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Forgets everything: the store has gone back in time, and versions compare with nothing. Until it is
+    /// [`KeyIndex::filled`] again, nobody knows which keys there are.
     pub fn clear(&self) {
+        self.filling.fetch_add(1, Ordering::SeqCst);
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.by_digest.pin().clear();
         self.by_id.pin().clear();

@@ -92,7 +92,12 @@ async fn catch_up(app: &Arc<App>) -> Result<(), Failure> {
             );
             app.index.clear();
             app.progress.restart();
-            load(app).await?;
+            // Until it succeeds: nothing may be called unknown in between.
+            while let Err(failure) = load(app).await {
+                tracing::error!("the mirror can't be filled: {failure:?}");
+                tokio::time::sleep(POLL).await;
+            }
+            app.index.filled();
         }
     }
     app.progress.confirm(asked);

@@ -57,9 +57,9 @@ pub(super) fn after(tx: &mut Tx<'_>, bucket: usize, seq: i64, limit: i64) -> Res
     )
 }
 
-/// The newest version of each thing of a kind that the log still knows.
+/// The versions of each thing of a kind that the log still knows, the newest last.
 pub(super) fn versions(tx: &mut Tx<'_>, kind: &str) -> Result<Vec<(String, i64)>, Error> {
-    let sql = "SELECT id, MAX(version) FROM change_log WHERE kind = $1 GROUP BY id";
+    let sql = "SELECT id, version FROM change_log WHERE kind = $1 ORDER BY bucket, seq";
     tx.all(sql, &[kind.into()], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 

@@ -106,7 +106,7 @@ fn invalid() -> Failure {
 
 fn authenticate(app: &App, presented: &str, peer: Option<IpAddr>, access: Access) -> Result<Arc<KeyRecord>, Failure> {
     let ask = Ask { permissions: needed(&app.catalogue, access)?, ip: peer, cost: 0 };
-    let verdict = verify(app, presented, &ask, Manner::default());
+    let verdict = verify(app, presented, &ask, Manner::default())?;
     let refuse = |code, message: &str| Err(Failure::refused(code, message));
     match (verdict.code, verdict.key) {
         (DecisionCode::Valid, Some(key)) => Ok(key),

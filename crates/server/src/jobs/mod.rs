@@ -4,13 +4,16 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::feed::{follow, idempotency};
 use crate::store::{Tx, Written};
-use crate::verify::usage;
+use crate::verify::usage::{self, Kind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-const FLUSH: Duration = Duration::from_secs(1);
+/// How often charges are told to the store.
+const CREDITS: Duration = Duration::from_secs(1);
+/// How often last uses are: seldom enough to merge many of a busy key's.
+const USES: Duration = Duration::from_secs(4);
 const FORGET: Duration = Duration::from_secs(5);
 
 /// The jobs of a running server.
@@ -23,7 +26,10 @@ pub struct Jobs {
 pub fn start(app: &Arc<App>) -> Jobs {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    tasks.spawn(every(FLUSH, app.clone(), stopped.clone(), "flush", |app| async move { usage::flush(&app).await }));
+    let credits = |app: Arc<App>| async move { usage::flush_queue(&app, Kind::Credits).await };
+    let uses = |app: Arc<App>| async move { usage::flush_queue(&app, Kind::Use).await };
+    tasks.spawn(every(CREDITS, app.clone(), stopped.clone(), "save credits", credits));
+    tasks.spawn(every(USES, app.clone(), stopped.clone(), "save last uses", uses));
     tasks.spawn(every(FORGET, app.clone(), stopped.clone(), "forget", forget));
     if app.store.is_shared() {
         tasks.spawn(follow::follow(app.clone(), stopped));

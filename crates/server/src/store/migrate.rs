@@ -21,6 +21,8 @@ pub(super) struct Dialect {
     pub(super) bytes: &'static str,
     pub(super) bool: &'static str,
     pub(super) strict: &'static str,
+    /// For tables that are only ever reached by their key: stored in its order, without a second tree.
+    pub(super) keyed: &'static str,
 }
 
 /// Brings the schema up to date inside a transaction. `batch` runs a script of several statements.
@@ -63,7 +65,8 @@ pub(super) fn migrate(
             .replace("{int}", dialect.int)
             .replace("{bytes}", dialect.bytes)
             .replace("{bool}", dialect.bool)
-            .replace("{strict}", dialect.strict);
+            .replace("{strict}", dialect.strict)
+            .replace("{keyed}", dialect.keyed);
         batch(tx, &script)?;
         tx.run(
             "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",

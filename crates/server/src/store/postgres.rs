@@ -28,7 +28,7 @@ const ATTEMPTS: u32 = 12;
 /// How long an unknown commit is asked after before the caller is told that nobody knows.
 const PROOF_ATTEMPTS: u32 = 10;
 
-const DIALECT: Dialect = Dialect { int: "BIGINT", bytes: "BYTEA", bool: "BOOLEAN", strict: "" };
+const DIALECT: Dialect = Dialect { int: "BIGINT", bytes: "BYTEA", bool: "BOOLEAN", strict: "", keyed: "" };
 
 /// A pool of sessions.
 pub(super) struct Postgres {

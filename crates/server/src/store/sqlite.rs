@@ -19,7 +19,8 @@ const READERS: usize = 4;
 /// Most writes in one commit: bounds how long the first of them waits for the last.
 const LARGEST_GROUP: usize = 256;
 
-const DIALECT: Dialect = Dialect { int: "INTEGER", bytes: "BLOB", bool: "INTEGER", strict: "STRICT" };
+const DIALECT: Dialect =
+    Dialect { int: "INTEGER", bytes: "BLOB", bool: "INTEGER", strict: "STRICT", keyed: "STRICT, WITHOUT ROWID" };
 
 /// An open database file.
 pub(super) struct Sqlite {
@@ -220,14 +221,19 @@ fn in_savepoint<T, E: StoreFailure>(
     if connection.is_autocommit() {
         return Err(Error::Unavailable("no transaction".into()).into());
     }
-    connection.execute_batch("SAVEPOINT one").map_err(failure)?;
+    command(connection, "SAVEPOINT one").map_err(failure)?;
     let result = catch_unwind(AssertUnwindSafe(|| work(&mut Tx(Session::Sqlite(connection)))))
         .unwrap_or_else(|_| Err(Error::Defect("a write panicked".into()).into()));
-    let end = if result.is_ok() { "RELEASE one" } else { "ROLLBACK TO one; RELEASE one" };
-    match (result, connection.execute_batch(end)) {
+    let undone = if result.is_ok() { Ok(()) } else { command(connection, "ROLLBACK TO one") };
+    match (result, undone.and_then(|()| command(connection, "RELEASE one"))) {
         (Ok(_), Err(error)) => Err(failure(error).into()),
         (result, _) => result,
     }
+}
+
+/// A statement of the engine's own, parsed once.
+fn command(connection: &Connection, sql: &'static str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 fn connect(file: &Path, durable: bool) -> Result<Connection, Error> {
@@ -241,6 +247,8 @@ fn connect(file: &Path, durable: bool) -> Result<Connection, Error> {
         ("foreign_keys", "ON"),
         ("trusted_schema", "OFF"),
         ("cell_size_check", "ON"),
+        // Savepoints spill their undo pages; in memory that costs no system calls.
+        ("temp_store", "MEMORY"),
     ];
     for (name, value) in pragmas {
         connection.pragma_update(None, name, value).map_err(failure)?;
@@ -303,6 +311,12 @@ fn value_of(value: ValueRef<'_>) -> Result<Value, Error> {
     })
 }
 
+/// The names of the places, as statements write them.
+const PLACES: [&str; 30] = [
+    "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14", "$15", "$16", "$17",
+    "$18", "$19", "$20", "$21", "$22", "$23", "$24", "$25", "$26", "$27", "$28", "$29", "$30",
+];
+
 /// Prepares a statement and binds its arguments. SQLite takes `$1` for a name and numbers names by their first
 /// appearance, so each is bound by name, and their count is checked.
 fn prepare<'a>(
@@ -311,16 +325,16 @@ fn prepare<'a>(
     args: &[Arg],
 ) -> Result<rusqlite::CachedStatement<'a>, Error> {
     let mut statement = connection.prepare_cached(sql).map_err(failure)?;
-    if statement.parameter_count() != args.len() {
+    if statement.parameter_count() != args.len() || args.len() > PLACES.len() {
         return Err(Error::Defect(format!(
             "{} places and {} arguments: {sql}",
             statement.parameter_count(),
             args.len()
         )));
     }
-    for (number, arg) in (1..).zip(args) {
-        let place = statement.parameter_index(&format!("${number}")).map_err(failure)?;
-        let place = place.ok_or_else(|| Error::Defect(format!("no place ${number}: {sql}")))?;
+    for (name, arg) in PLACES.iter().zip(args) {
+        let place = statement.parameter_index(name).map_err(failure)?;
+        let place = place.ok_or_else(|| Error::Defect(format!("no place {name}: {sql}")))?;
         match arg {
             Value::Null => statement.raw_bind_parameter(place, rusqlite::types::Null),
             Value::Int(number) => statement.raw_bind_parameter(place, number),

@@ -9,7 +9,9 @@ pub mod routes;
 pub mod usage;
 
 use crate::app::App;
+use crate::error::Failure;
 use std::sync::Arc;
+use stead_api::error::ErrorCode;
 use stead_api::id::WorkspaceId;
 use stead_api::secret::Form;
 use stead_api::verify::{CheckReport, DecisionCode};
@@ -40,14 +42,18 @@ pub struct Manner<'a> {
     pub explain: bool,
 }
 
-/// Verifies a presented string.
-pub fn verify(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Verdict {
+/// Verifies a presented string. Fails only where the answer can't be known.
+pub fn verify(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Result<Verdict, Failure> {
     let now = app.clock.now();
+    let mark = app.index.mark();
     let Some(key) = find(app, presented, manner.within) else {
+        if mark % 2 == 1 || mark != app.index.mark() {
+            return Err(Failure::refused(ErrorCode::NotYetAvailable, "The mirror of all keys is being filled anew."));
+        }
         let code =
             if app.format.inspect(presented).is_err() { DecisionCode::Malformed } else { DecisionCode::NotFound };
         let checks = manner.explain.then(|| vec![unknown(code)]);
-        return Verdict { code, key: None, used: 0, checks };
+        return Ok(Verdict { code, key: None, used: 0, checks });
     };
     let month = Month::containing(now);
     // Held from reading the count to adding to it, so that two requests can't spend the same credit.
@@ -70,7 +76,7 @@ pub fn verify(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Verd
     if code == DecisionCode::Valid {
         app.unsaved.used(&key, now);
     }
-    Verdict { code, key: Some(key), used, checks }
+    Ok(Verdict { code, key: Some(key), used, checks })
 }
 
 /// The record of a presented string: nothing is hashed that can't be a key.

@@ -63,7 +63,7 @@ pub async fn verify_api_key(State(app): State<Arc<App>>, caller: Caller, JsonByt
     let revision = app.progress.of(&workspace);
     let manner =
         Manner { within: Some(&workspace), request_id: question.request_id.as_deref(), explain: question.explain };
-    let verdict = verify(&app, question.api_key.expose(), &question.ask, manner);
+    let verdict = verify(&app, question.api_key.expose(), &question.ask, manner)?;
     let mut decision = describe(&app, &verdict, &question.ask, revision);
     decision.stale_seconds = (stale >= FLAGGED_SECONDS).then_some(stale);
     if question.explain

@@ -92,60 +92,53 @@ fn take(queue: &Queue) -> Vec<Arc<KeyRecord>> {
 /// Tells the store everything it has not been told. What fails is kept for the next time. In a task of its own: a
 /// caller that goes away must not take what was taken out of the queues with it.
 pub async fn flush(app: &Arc<App>) -> Result<(), Failure> {
-    let app = app.clone();
-    let flushed = tokio::spawn(async move {
-        let _turn = app.unsaved.turn.lock().await;
-        let uses = flush_all(&app, &app.unsaved.used, Kind::Use).await;
-        uses.and(flush_all(&app, &app.unsaved.spent, Kind::Credits).await)
-    });
-    flushed.await.unwrap_or_else(|panic| Err(Failure::Defect(panic.to_string())))
+    let uses = flush_queue(app, Kind::Use).await;
+    uses.and(flush_queue(app, Kind::Credits).await)
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
+/// What there is to tell.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// When keys were last accepted.
     Use,
+    /// What lineages were charged.
     Credits,
 }
 
-async fn flush_all(app: &Arc<App>, queue: &Queue, kind: Kind) -> Result<(), Failure> {
-    let mut result = Ok(());
-    for keys in take(queue).chunks(BATCH) {
-        if result.is_ok() {
+/// The same for one kind.
+pub async fn flush_queue(app: &Arc<App>, kind: Kind) -> Result<(), Failure> {
+    let app = app.clone();
+    let flushed = tokio::spawn(async move {
+        let _turn = app.unsaved.turn.lock().await;
+        let queue = match kind {
+            Kind::Use => &app.unsaved.used,
+            Kind::Credits => &app.unsaved.spent,
+        };
+        let mut result = Ok(());
+        for keys in take(queue).chunks(BATCH) {
+            if result.is_err() {
+                // A store that can't be reached is not asked again for each batch. These still count as waiting.
+                for key in keys {
+                    push(queue, key);
+                }
+                continue;
+            }
             result = match kind {
-                Kind::Use => flush_uses(app, keys).await,
-                Kind::Credits => flush_credits(app, keys).await,
+                Kind::Use => flush_uses(&app, keys).await,
+                Kind::Credits => flush_credits(&app, keys).await,
             };
-        }
-        if result.is_err() {
-            // This batch, and all after it: a store that can't be reached is not asked again for each.
-            for key in keys {
-                requeue(app, key, kind);
+            if result.is_err() {
+                // These were taken; who was used or charged since waits again already.
+                let again = |key: &&Arc<KeyRecord>| match kind {
+                    Kind::Use => key.last_used.wait_again(),
+                    Kind::Credits => key.credits.lock().enqueue(),
+                };
+                keys.iter().filter(again).for_each(|key| push(queue, key));
             }
         }
-    }
-    result
-}
-
-fn requeue(app: &App, key: &Arc<KeyRecord>, kind: Kind) {
-    match kind {
-        // Not taken yet, or used again since: it waits already, in a place of its own or this one.
-        Kind::Use => {
-            key.last_used.wait_again();
-            let mut queue = app.unsaved.used.lock().unwrap_or_else(PoisonError::into_inner);
-            if !queue.iter().any(|other| Arc::ptr_eq(&other.last_used, &key.last_used)) {
-                queue.push(key.clone());
-            }
-        }
-        Kind::Credits => {
-            let mut spent = key.credits.lock();
-            let _: Vec<_> = spent.dequeue().collect();
-            let mut queue = app.unsaved.spent.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.retain(|other| !Arc::ptr_eq(&other.credits, &key.credits));
-            if spent.enqueue() {
-                queue.push(key.clone());
-            }
-        }
-    }
+        result
+    });
+    flushed.await.unwrap_or_else(|panic| Err(Failure::Defect(panic.to_string())))
 }
 
 async fn flush_uses(app: &Arc<App>, keys: &[Arc<KeyRecord>]) -> Result<(), Failure> {

@@ -58,7 +58,8 @@ How they are taken:
   the other half, so that the ratio is the server's own; with *shared cores* the load's own work stands in both sides
   and draws the ratio to 1.
 - *Processor time* is user and system time of the server's process, write-behind of last uses included.
-- *Busy* says how much of its cores the server used: below about 95 % the load was what limited the rate.
+- *Busy* says how much of its cores the server got: below about 95 % the load, or something else that ran on the
+  machine, was what limited the rate, and the ratio of processor times says more.
 ";
 
 /// The middle one, or the mean of the middle two.

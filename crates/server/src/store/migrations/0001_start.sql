@@ -61,7 +61,7 @@ CREATE TABLE group_members (
     principal_id TEXT NOT NULL,
     PRIMARY KEY (workspace_id, group_id, principal_id),
     FOREIGN KEY (workspace_id, group_id) REFERENCES member_groups (workspace_id, id)
-) {strict};
+) {keyed};
 CREATE INDEX group_members_by_principal ON group_members (workspace_id, principal_id);
 
 -- API keys; a revoked one stays for ever. `permissions` is a JSON list or NULL for unrestricted, `allowed_ips` a
@@ -107,7 +107,7 @@ CREATE TABLE key_digests (
     workspace_id TEXT NOT NULL,
     key_id TEXT NOT NULL,
     CONSTRAINT key_digests_unique PRIMARY KEY (digest)
-) {strict};
+) {keyed};
 
 -- What verification tells, merged in memory and written behind: apart from the keys' rows, so that it changes
 -- neither their versions nor their seals.
@@ -116,14 +116,14 @@ CREATE TABLE key_uses (
     key_id TEXT NOT NULL,
     last_used_at {int} NOT NULL,
     PRIMARY KEY (workspace_id, key_id)
-) {strict};
+) {keyed};
 CREATE TABLE credits (
     workspace_id TEXT NOT NULL,
     lineage_id TEXT NOT NULL,
     month {int} NOT NULL,
     used {int} NOT NULL,
     PRIMARY KEY (workspace_id, lineage_id, month)
-) {strict};
+) {keyed};
 
 -- A chain per workspace: `hash` seals the row and the hash before it.
 CREATE TABLE audit_log (
@@ -137,7 +137,7 @@ CREATE TABLE audit_log (
     details TEXT NOT NULL,
     hash {bytes} NOT NULL,
     PRIMARY KEY (workspace_id, seq)
-) {strict};
+) {keyed};
 
 -- First outcomes of POSTs with an Idempotency-Key; a secret lies here sealed for a minute.
 CREATE TABLE idempotency (
@@ -150,7 +150,7 @@ CREATE TABLE idempotency (
     key_id TEXT,
     sealed_secret {bytes},
     PRIMARY KEY (workspace_id, caller_id, key_hash)
-) {strict};
+) {keyed};
 CREATE INDEX idempotency_by_age ON idempotency (at);
 
 -- The change log. The clock's rows are bumped last in each write, so a row's lock makes its numbers follow the order
@@ -158,7 +158,7 @@ CREATE INDEX idempotency_by_age ON idempotency (at);
 CREATE TABLE change_clock (
     bucket {int} NOT NULL PRIMARY KEY,
     seq {int} NOT NULL
-) {strict};
+) {keyed};
 INSERT INTO change_clock (bucket, seq) VALUES (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0),
     (8, 0), (9, 0), (10, 0), (11, 0), (12, 0), (13, 0), (14, 0), (15, 0);
 CREATE TABLE change_log (
@@ -170,5 +170,5 @@ CREATE TABLE change_log (
     version {int} NOT NULL,
     at {int} NOT NULL,
     PRIMARY KEY (bucket, seq)
-) {strict};
+) {keyed};
 CREATE INDEX change_log_by_age ON change_log (at);
