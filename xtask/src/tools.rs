@@ -34,6 +34,7 @@ pub(crate) const ALL: &[Tool] = &[
         by_hand: "a C compiler called `cc` (SQLite and AWS-LC are compiled from source)",
     },
     Tool { name: "curl", there: || says("curl", &["--version"]), packages: &["curl"], by_hand: "curl" },
+    Tool { name: "openssl", there: || says("openssl", &["version"]), packages: &["openssl"], by_hand: "openssl" },
     // Any age will do here: where the packaged one is too old, sdks.rs brings a newer one from npm.
     Tool {
         name: "Node.js and npm",

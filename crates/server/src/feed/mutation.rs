@@ -145,6 +145,54 @@ impl Mutation<'_, '_> {
     pub fn audit(&mut self, activity: &'static str, target: Target, details: Value) {
         self.audit.push((activity, target, details));
     }
+
+    /// What follows the work, in the same transaction: audit rows, the chain's end, the first outcome, the change log.
+    fn close<T: Serialize>(self, caller: &Caller, retry: Option<&Retry>, made: Made<T>) -> Result<Done<T>, Failure> {
+        let Mutation { app, tx, now, workspace: mut row, authority, mut changes, mut facts, audit: entries } = self;
+        let (workspace, bucket) = (row.id(), bucket(&row.id()));
+        if entries.is_empty() {
+            // Nothing was changed: the caller wanted what is there already.
+            let changed = !changes.is_empty();
+            return if changed {
+                Err(Failure::Defect("a change without an audit row".into()))
+            } else {
+                Ok(Done { made: Some(made), facts: Vec::new(), revision: None, proof: None })
+            };
+        }
+        let mut proof = None;
+        let actor = caller.describe(&authority).to_string();
+        for (activity, target, details) in entries {
+            let id = AuditId::from_random(app.entropy.id());
+            let target = json!({ "type": target.kind, "id": target.id, "name": target.name }).to_string();
+            let entry = AuditRow {
+                seq: 0,
+                id: id.to_string(),
+                at: now.0,
+                activity: activity.into(),
+                actor: actor.clone(),
+                target,
+                details: details.to_string(),
+                hash: Vec::new(),
+            };
+            audit::append(tx, &app.ring, &mut row, entry)?;
+            proof =
+                Some(Proof { lock: workspaces::touch(&workspace), find: audit::proof(&workspace, row.audit_seq, &id) });
+        }
+        workspaces::save_end(tx, &app.ring, &mut row)?;
+        if changes.iter().any(|change| change.kind == ChangeKind::Workspace.as_str()) {
+            facts.insert(0, Fact::Workspace(row.facts(&app.ring)));
+        }
+        if let (Some(retry), Some(key)) = (retry, caller.key_id()) {
+            retry.keep(tx, &app.ring, now, app.entropy.bytes(), (&workspace, key.as_str()), &made)?;
+        }
+        let last = queries::bump(tx, bucket, changes.len())?;
+        let first = last - i64::try_from(changes.len()).unwrap_or(0) + 1;
+        for (seq, change) in (first..).zip(&mut changes) {
+            change.seq = seq;
+            queries::append(tx, bucket, now, change)?;
+        }
+        Ok(Done { made: Some(made), facts, revision: Some(Revision { bucket, seq: last }), proof })
+    }
 }
 
 /// What a transaction brings back, to be acted on once it is committed.
@@ -191,7 +239,6 @@ pub async fn write<T>(
 where
     T: Serialize + DeserializeOwned + Send + 'static,
 {
-    let bucket = bucket(&workspace);
     let worker = app.clone();
     let work = move |tx: &mut Tx<'_>| {
         let app = &*worker;
@@ -215,49 +262,7 @@ where
             audit: Vec::new(),
         };
         let made = operation(&mut mutation)?;
-        let Mutation { tx, workspace: mut row, authority, mut changes, mut facts, audit: entries, .. } = mutation;
-        if entries.is_empty() {
-            // Nothing was changed: the caller wanted what is there already.
-            let changed = !changes.is_empty();
-            return if changed {
-                Err(Failure::Defect("a change without an audit row".into()))
-            } else {
-                Ok(Done { made: Some(made), ..nothing })
-            };
-        }
-        let mut proof = None;
-        let actor = caller.describe(&authority).to_string();
-        for (activity, target, details) in entries {
-            let id = AuditId::from_random(app.entropy.id());
-            let target = json!({ "type": target.kind, "id": target.id, "name": target.name }).to_string();
-            let entry = AuditRow {
-                seq: 0,
-                id: id.to_string(),
-                at: now.0,
-                activity: activity.into(),
-                actor: actor.clone(),
-                target,
-                details: details.to_string(),
-                hash: Vec::new(),
-            };
-            audit::append(tx, &app.ring, &mut row, entry)?;
-            proof =
-                Some(Proof { lock: workspaces::touch(&workspace), find: audit::proof(&workspace, row.audit_seq, &id) });
-        }
-        workspaces::save_end(tx, &app.ring, &mut row)?;
-        if changes.iter().any(|change| change.kind == ChangeKind::Workspace.as_str()) {
-            facts.insert(0, Fact::Workspace(row.facts(&app.ring)));
-        }
-        if let (Some(retry), Some(key)) = (&retry, caller.key_id()) {
-            retry.keep(tx, &app.ring, now, app.entropy.bytes(), (&workspace, key.as_str()), &made)?;
-        }
-        let last = queries::bump(tx, bucket, changes.len())?;
-        let first = last - i64::try_from(changes.len()).unwrap_or(0) + 1;
-        for (seq, change) in (first..).zip(&mut changes) {
-            change.seq = seq;
-            queries::append(tx, bucket, now, change)?;
-        }
-        Ok(Done { made: Some(made), facts, revision: Some(Revision { bucket, seq: last }), proof })
+        mutation.close(&caller, retry.as_ref(), made)
     };
     let mirror = app.clone();
     let committed = move |done: &Done<T>| {

@@ -30,11 +30,11 @@ use stead_api::time::Timestamp;
 use stead_verify::pepper::Label;
 
 pub use queries::Filter;
+use reading::{addressed_key, addressed_owner, live, not_found, view};
 pub use reading::{
     all_unrevoked, broken_seals, each_fact, fact, find, get, last_use_of, last_uses, list, of_principal,
     rows_of_principal, search,
 };
-use reading::{live, live_and_sealed, not_found, own_id, owner, view};
 pub use row::{KeyRow, standing};
 
 /// A key as create and rotate answer it; the secret goes with it apart.
@@ -54,10 +54,9 @@ pub async fn create(
     principal: PrincipalId,
     new: CreateApiKey,
 ) -> Result<Committed<NewKey>, Failure> {
-    let own = own_id(caller);
     let operation = move |m: &mut Mutation<'_, '_>| {
+        addressed_owner(m, &principal)?;
         let workspace = m.workspace_id();
-        owner(m.tx, own.as_deref(), &workspace, &principal)?;
         if queries::count(m.tx, &workspace, &principal)? >= m.app.limits.keys_per_account {
             let message =
                 format!("The account has {} keys, which is as many as it may have.", m.app.limits.keys_per_account);
@@ -179,11 +178,8 @@ pub async fn update(
     id: KeyId,
     change: UpdateApiKey,
 ) -> Result<Committed<ApiKey>, Failure> {
-    let own = own_id(caller);
     let operation = move |m: &mut Mutation<'_, '_>| {
-        let workspace = m.workspace_id();
-        owner(m.tx, own.as_deref(), &workspace, &principal)?;
-        let old = live_and_sealed(m, &principal, &id)?;
+        let old = addressed_key(m, &principal, &id)?;
         let mut row = changed(&old, &change, m.now)?;
         let details = differences(&old, &row);
         if !details.is_empty() {
@@ -194,7 +190,7 @@ pub async fn update(
             save(m, &mut row)?;
             m.audit("API Key Update", row.target(), Value::Object(details));
         }
-        let used = queries::last_used(m.tx, &workspace, &id)?;
+        let used = queries::last_used(m.tx, &m.workspace.id(), &id)?;
         Ok(view(m.app, &row, used).into())
     };
     mutation::mutate(app, caller, None, operation).await
@@ -275,11 +271,8 @@ pub async fn disable(
     principal: PrincipalId,
     id: KeyId,
 ) -> Result<Committed<Status>, Failure> {
-    let own = own_id(caller);
     let operation = move |m: &mut Mutation<'_, '_>| {
-        let workspace = m.workspace_id();
-        owner(m.tx, own.as_deref(), &workspace, &principal)?;
-        let row = live_and_sealed(m, &principal, &id)?;
+        let row = addressed_key(m, &principal, &id)?;
         disable_row(m, row, None)?;
         Ok(Status::ok().into())
     };
@@ -323,11 +316,10 @@ pub async fn revoke(
     principal: PrincipalId,
     id: KeyId,
 ) -> Result<Committed<Status>, Failure> {
-    let own = own_id(caller);
     let operation = move |m: &mut Mutation<'_, '_>| {
-        let workspace = m.workspace_id();
-        owner(m.tx, own.as_deref(), &workspace, &principal)?;
-        let row = live(m.tx, &workspace, &principal, &id)?;
+        addressed_owner(m, &principal)?;
+        // Whoever wrote the row: to revoke it is the one thing that can still be done.
+        let row = live(m.tx, &m.workspace.id(), &principal, &id)?;
         revoke_row(m, row)?;
         Ok(Status::ok().into())
     };

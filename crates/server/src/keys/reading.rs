@@ -169,12 +169,7 @@ pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
 
 /// The owner that a path names: a service account, or the caller's own person, whose keys are managed likewise.
 /// Anybody else's reads the same as nobody's.
-pub(super) fn owner(
-    tx: &mut Tx<'_>,
-    caller_id: Option<&str>,
-    workspace: &WorkspaceId,
-    id: &PrincipalId,
-) -> Result<(), Failure> {
+fn owner(tx: &mut Tx<'_>, caller_id: Option<&str>, workspace: &WorkspaceId, id: &PrincipalId) -> Result<(), Failure> {
     if caller_id == Some(id.as_str()) { Ok(()) } else { accounts::live(tx, workspace, id).map(drop) }
 }
 
@@ -188,12 +183,15 @@ pub(super) fn live(
     row.filter(|row| row.revoked_at.is_none() && row.principal_id == principal.as_str()).ok_or_else(not_found)
 }
 
-/// A key that is to be changed: a row that somebody else wrote must not get a seal. It can only be revoked.
-pub(super) fn live_and_sealed(
-    m: &mut Mutation<'_, '_>,
-    principal: &PrincipalId,
-    id: &KeyId,
-) -> Result<KeyRow, Failure> {
+/// Checks the owner that the path of a change names.
+pub(super) fn addressed_owner(m: &mut Mutation<'_, '_>, principal: &PrincipalId) -> Result<(), Failure> {
+    let own = m.authority.key.as_ref().map(|key| key.principal_id.as_str());
+    owner(m.tx, own, &m.workspace.id(), principal)
+}
+
+/// The key that the path of a change names. A row that somebody else wrote must not get a seal: it can only be revoked.
+pub(super) fn addressed_key(m: &mut Mutation<'_, '_>, principal: &PrincipalId, id: &KeyId) -> Result<KeyRow, Failure> {
+    addressed_owner(m, principal)?;
     let workspace = m.workspace_id();
     let row = live(m.tx, &workspace, principal, id)?;
     if row.is_sealed(&m.app.ring, &workspace) {
@@ -208,7 +206,7 @@ pub(super) fn not_found() -> Failure {
 }
 
 /// The owner's id of the key that asks.
-pub(super) fn own_id(caller: &Caller) -> Option<String> {
+fn own_id(caller: &Caller) -> Option<String> {
     caller.key().map(|key| key.facts.principal_id.to_string())
 }
 

@@ -1,10 +1,7 @@
 //! Rotation: a successor now, the old key later. The successor inherits everything and shares the lineage, so limits,
 //! usage and history go on.
 
-use super::{
-    KeyRow, NewKey, insert, live_and_sealed, made, mint, own_id, owner, power, queries, revoke_row, save, standing,
-    view,
-};
+use super::{KeyRow, NewKey, addressed_key, insert, made, mint, power, queries, revoke_row, save, standing, view};
 use crate::app::App;
 use crate::error::Failure;
 use crate::feed::idempotency::Retry;
@@ -31,11 +28,8 @@ pub async fn rotate(
     id: KeyId,
     grace_seconds: i64,
 ) -> Result<Committed<NewKey>, Failure> {
-    let own = own_id(caller);
     let operation = move |m: &mut Mutation<'_, '_>| {
-        let workspace = m.workspace_id();
-        owner(m.tx, own.as_deref(), &workspace, &principal)?;
-        let mut old = live_and_sealed(m, &principal, &id)?;
+        let mut old = addressed_key(m, &principal, &id)?;
         check_rotatable(&old, m.now)?;
         power::check_whole(&m.authority, &old)?;
         power::check_owner(m, &principal)?;
@@ -67,7 +61,7 @@ pub async fn rotate(
             old.target(),
             json!({ "rotated_to": successor.id, "expires_at": { "from": old.unrotated_expires_at, "to": ends } }),
         );
-        let used = queries::last_used(m.tx, &workspace, &id)?;
+        let used = queries::last_used(m.tx, &m.workspace.id(), &id)?;
         let rotation = Rotation {
             rotated_from: id.clone(),
             old_key_expires_at: Timestamp(ends).seconds(),
@@ -104,11 +98,8 @@ pub async fn undo(
     principal: PrincipalId,
     id: KeyId,
 ) -> Result<Committed<ApiKey>, Failure> {
-    let own = own_id(caller);
     let operation = move |m: &mut Mutation<'_, '_>| {
-        let workspace = m.workspace_id();
-        owner(m.tx, own.as_deref(), &workspace, &principal)?;
-        let mut old = live_and_sealed(m, &principal, &id)?;
+        let mut old = addressed_key(m, &principal, &id)?;
         let not_rotated = || Failure::refused(ErrorCode::NotRotated, "The key has no rotation that could be undone.");
         let successor_id = old.rotated_to.take().ok_or_else(not_rotated)?;
         if standing(&old, m.now) == Some(ErrorCode::ApiKeyExpired) {
@@ -117,7 +108,7 @@ pub async fn undo(
                 "The key's grace period is over; the rotation can't be undone.",
             ));
         }
-        let successor = queries::find(m.tx, &workspace, &successor_id)?;
+        let successor = queries::find(m.tx, &m.workspace.id(), &successor_id)?;
         if successor.as_ref().is_some_and(|successor| successor.rotated_to.is_some()) {
             let message = "The successor was rotated in turn. Undo that rotation first.";
             return Err(Failure::refused(ErrorCode::AlreadyRotated, message));
@@ -135,7 +126,7 @@ pub async fn undo(
         if let Some(successor) = successor.filter(|successor| successor.revoked_at.is_none()) {
             revoke_row(m, successor)?;
         }
-        let used = queries::last_used(m.tx, &workspace, &id)?;
+        let used = queries::last_used(m.tx, &m.workspace.id(), &id)?;
         Ok(view(m.app, &old, used).into())
     };
     mutation::mutate(app, caller, retry, operation).await
