@@ -88,11 +88,6 @@ impl Ring {
         self.peppers.iter().map(move |pepper| pepper.digest(&hash))
     }
 
-    /// The newest version.
-    pub fn newest(&self) -> u8 {
-        self.peppers[0].version
-    }
-
     /// A seal over `bytes`.
     pub fn seal(&self, label: Label, bytes: &[u8]) -> Seal {
         self.peppers[0].seal(label, bytes)

@@ -78,7 +78,7 @@ pub fn proof(workspace: &WorkspaceId, seq: i64, id: &AuditId) -> (&'static str, 
     (queries::FIND, vec![workspace.as_str().into(), seq.into(), id.as_str().into()])
 }
 
-/// How many rows a workspace's log has, and the activities of the last ones, newest first.
+/// The last rows of a workspace's log, newest first.
 pub fn recent(tx: &mut Tx<'_>, workspace: &WorkspaceId, limit: i64) -> Result<Vec<AuditRow>, Error> {
     queries::recent(tx, workspace, limit)
 }
