@@ -5,7 +5,7 @@ use crate::error::Failure;
 use crate::members::{self, Access, Caller, Request as Origin};
 use crate::store::Tx;
 use crate::verify::{Manner, verify};
-use crate::{feed, workspaces};
+use crate::workspaces;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -134,9 +134,4 @@ fn needed(catalogue: &Catalogue, access: Access) -> Result<PermissionSet, Failur
     let Some(name) = access.permission() else { return Ok(PermissionSet::EMPTY) };
     let place = catalogue.place(name).ok_or_else(|| Failure::Defect(format!("{name} is in no catalogue")))?;
     Ok(std::iter::once(place).collect())
-}
-
-/// The revision of the caller's workspace that this node has reached.
-pub fn revision(app: &App, caller: &Caller) -> Option<feed::Revision> {
-    caller.workspace_id().map(|workspace| app.progress.of(workspace))
 }

@@ -446,8 +446,8 @@ fn failure(error: &tokio_postgres::Error) -> Error {
     match database.code() {
         &SqlState::UNIQUE_VIOLATION => Error::NotUnique(database.constraint().unwrap_or_default().to_owned()),
         &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED => Error::Conflict(text),
-        // Classes 08 connection, 53 resources, 57 intervention of the operator, 58 system, 28 and 3D: not to be had.
-        code if ["08", "53", "57", "58", "28", "3D"].iter().any(|class| code.code().starts_with(class)) => {
+        // Classes 08 connection, 53 resources, 55 a lock that was waited for too long, 57 intervention of the operator, 58 system, 28 and 3D: not to be had.
+        code if ["08", "53", "55", "57", "58", "28", "3D"].iter().any(|class| code.code().starts_with(class)) => {
             Error::Unavailable(text)
         }
         _ => Error::Defect(text),

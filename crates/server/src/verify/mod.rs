@@ -61,9 +61,8 @@ pub fn verify(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Resu
     let request = manner.request_id.filter(|_| ask.cost > 0);
     let charged = request.is_some_and(|id| app.unsaved.was_charged(&key, ask.cost, id, now));
     let ask = if charged { Ask { cost: 0, ..*ask } } else { *ask };
-    let used = spent.used(month);
-    let code = decide(&key, used, &ask, now);
-    let checks = manner.explain.then(|| explain(&key, used, &ask, now, &app.catalogue));
+    let before = spent.used(month);
+    let code = decide(&key, before, &ask, now);
     if code == DecisionCode::Valid && ask.cost > 0 {
         spent.spend(month, ask.cost);
         app.unsaved.spent(&key, &mut spent);
@@ -73,6 +72,8 @@ pub fn verify(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Resu
     }
     let used = spent.used(month);
     drop(spent);
+    // By what the decision was made by, and not while others wait for the counter.
+    let checks = manner.explain.then(|| explain(&key, before, &ask, now, &app.catalogue));
     if code == DecisionCode::Valid {
         app.unsaved.used(&key, now);
     }

@@ -57,8 +57,8 @@ impl Unsaved {
         }
     }
 
-    /// Whether the same charge was made for a request within the last ten minutes; if not, it is noted as made. The
-    /// caller holds the lineage's counter, so two of the same request can't both find that it wasn't.
+    /// Whether the same charge was made for a request within the last ten minutes. The caller holds the lineage's
+    /// counter from here to [`Unsaved::charged`], so two of the same request can't both find that it wasn't.
     pub fn was_charged(&self, key: &KeyRecord, cost: u64, request: &str, now: Timestamp) -> bool {
         let request = (key.facts.lineage_id.clone(), cost, request.to_owned());
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
