@@ -39,6 +39,8 @@ pub struct App {
     pub catalogue: Catalogue,
     /// What workspaces may have.
     pub limits: Limits,
+    /// Whether verification has a listener of its own; forward-auth is then served there and nowhere else.
+    pub has_verification_listener: bool,
     /// Set once the mirror is filled.
     pub ready: AtomicBool,
 }
@@ -61,6 +63,7 @@ pub async fn build(
         format: config.format.clone(),
         catalogue: config.catalogue.clone(),
         limits: config.limits.clone(),
+        has_verification_listener: config.verify_listen.is_some(),
         ready: AtomicBool::new(false),
     });
     let new = NewWorkspace {

@@ -32,6 +32,10 @@ const fn secret(name: &'static str, help: &'static str) -> Setting {
 pub const SETTINGS: &[Setting] = &[
     setting("config", "Settings file (TOML); flags and variables win over it"),
     setting("listen", "Address and port to listen on [127.0.0.1:8080]"),
+    setting(
+        "verify-listen",
+        "Address and port, or unix:<path>, of a listener for verification alone, for a trusted network: no key is asked for [none]",
+    ),
     setting("data-dir", "Directory of the database, the pepper and the lock [./stead-data]"),
     setting("database-url", "sqlite:<file> or postgres://…[?schema=<name>] [sqlite file in the data directory]"),
     setting("log-format", "text or json [text]"),
@@ -55,6 +59,8 @@ pub const SETTINGS: &[Setting] = &[
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where to listen for verification alone.
+    pub verify_listen: Option<Place>,
     /// Where the files are.
     pub data_dir: PathBuf,
     /// Where the state is.
@@ -77,6 +83,15 @@ pub struct Config {
     pub format: Format,
     /// What keys may do.
     pub catalogue: Catalogue,
+}
+
+/// A place to listen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
 }
 
 /// What a workspace may have.
@@ -162,6 +177,7 @@ impl Config {
                 "an address and a port, as in 127.0.0.1:8080",
                 SocketAddr::from(([127, 0, 0, 1], 8080)),
             ),
+            verify_listen: sources.read("verify-listen", place),
             database: sources
                 .read("database-url", database)
                 .unwrap_or_else(|| Location::Sqlite { file: data_dir.join("stead.db"), durable: true }),
@@ -228,6 +244,14 @@ impl Sources<'_> {
     fn count(&mut self, name: &str, default: i64, range: std::ops::RangeInclusive<i64>) -> i64 {
         let what = format!("must be a number from {} to {}", range.start(), range.end());
         self.read(name, |text| text.parse().ok().filter(|number| range.contains(number)).ok_or(what)).unwrap_or(default)
+    }
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    match text.strip_prefix("unix:") {
+        Some("") => Err("names no file".into()),
+        Some(path) => Ok(Place::Unix(path.into())),
+        None => text.parse().map(Place::Tcp).map_err(|_| "must be an address and a port, or unix:<path>".into()),
     }
 }
 

@@ -18,6 +18,7 @@ use stead_server::clock::{Clock, SystemEntropy};
 use stead_server::config::Config;
 use stead_server::error::Failure;
 use stead_server::feed::mutation::{self, Made, Mutation};
+use stead_server::http::Door;
 use stead_server::http::actor::Peer;
 use stead_server::http::router::router;
 use stead_server::members::{self, Caller, SeatType};
@@ -183,7 +184,7 @@ impl World {
             }
             None => (String::new(), "".into()),
         };
-        Self { router: router(app.clone()), app, clock, admin, workspace, location, settings, dir }
+        Self { router: router(app.clone(), Door::Public), app, clock, admin, workspace, location, settings, dir }
     }
 
     /// Another node on the same store, or (once this one is dropped, for SQLite) the same after a restart.

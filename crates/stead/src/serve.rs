@@ -48,7 +48,13 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         print(&welcome(&url, &first))?;
     }
     let background = jobs::start(&app);
-    http::serve::serve(listener, tls, http::router::router(app.clone()), signals.stopped(app.clone())).await;
+    http::serve::serve(
+        listener,
+        tls,
+        http::router::router(app.clone(), http::Door::Public),
+        signals.stopped(app.clone()),
+    )
+    .await;
     jobs::finish(&app, background).await;
     if *app.store.broken().borrow() {
         bail!("the store failed; start again to see what is on the disk");

@@ -1,5 +1,6 @@
 //! From a request to its caller: the gate in front of every route.
 
+use super::Door;
 use crate::app::App;
 use crate::error::Failure;
 use crate::members::{self, Access, Caller, Request as Origin};
@@ -13,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
 use stead_api::error::ErrorCode;
-use stead_api::id::RequestId;
+use stead_api::id::{RequestId, WorkspaceId};
 use stead_api::permission::Catalogue;
 use stead_api::secret::MAX_LENGTH;
 use stead_api::verify::DecisionCode;
@@ -25,11 +26,17 @@ use stead_verify::permissions::PermissionSet;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub Option<IpAddr>);
 
-/// What the gate needs to know: the server, and who may pass.
+/// Whose keys a request may ask about: those of one workspace, or of all (`None`).
+#[derive(Clone, Debug)]
+pub struct Scope(pub Option<WorkspaceId>);
+
+/// What the gate needs to know: the server, the listener, and who may pass.
 #[derive(Clone)]
 pub struct Gate {
     /// The server.
     pub app: Arc<App>,
+    /// Which listener.
+    pub door: Door,
     /// Who may pass.
     pub access: Access,
 }
@@ -37,7 +44,11 @@ pub struct Gate {
 /// Lets a request through if its key may call the route; the handler finds the [`Caller`]. Who comes first, what
 /// afterwards: no body is read before.
 pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    if gate.access == Access::Anyone {
+    if matches!(gate.access, Access::Anyone | Access::Subject) {
+        return next.run(request).await;
+    }
+    if gate.access == Access::Asker && gate.door == Door::Verification {
+        request.extensions_mut().insert(Scope(None));
         return next.run(request).await;
     }
     let mut identified = identify(&gate, &request);
@@ -50,6 +61,7 @@ pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) ->
     }
     match identified {
         Ok(caller) => {
+            request.extensions_mut().insert(Scope(caller.workspace_id().cloned()));
             request.extensions_mut().insert(caller);
             next.run(request).await
         }

@@ -1,5 +1,6 @@
 //! What handlers take from a request.
 
+use super::actor::Scope;
 use super::fields::object;
 use crate::error::Failure;
 use crate::feed::idempotency::Retry;
@@ -146,5 +147,14 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             .get::<Self>()
             .cloned()
             .ok_or_else(|| Failure::Defect("a route for anyone asks for its caller".into()))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Scope {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let scope = parts.extensions.get::<Self>().cloned();
+        scope.ok_or_else(|| Failure::Defect("a route that asks about no keys asks whose".into()))
     }
 }

@@ -8,6 +8,15 @@
 //! - [`openapi`]: the description, made from the table
 //! - [`health`], [`serve`]: probes; the accept loop
 
+/// Which listener a request came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// For everybody: each request brings its own key.
+    Public,
+    /// A trusted network or a Unix socket: whoever gets there may ask about the keys of every workspace.
+    Verification,
+}
+
 pub mod actor;
 pub mod extract;
 pub mod fields;

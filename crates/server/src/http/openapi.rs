@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use stead_api::error::{ErrorBody, ErrorCode, ValidationBody};
+use stead_api::permission::API_KEYS_VERIFY;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, schema::Schema as Described};
 
@@ -115,7 +116,15 @@ fn who(access: Access) -> String {
     match access {
         Access::Anyone => "Needs no key.".into(),
         Access::AnyKey => "Any key that works.".into(),
-        Access::Holder(permission) => format!("A key with the permission `{permission}`."),
+        Access::Asker => format!(
+            "A key with the permission `{API_KEYS_VERIFY}`, about the keys of its own workspace. On the verification listener no \
+             key is needed, and keys of every workspace are answered."
+        ),
+        Access::Subject => {
+            "The key in question is the one that the request carries. Served on the verification listener, or on the \
+             public one while there is no other."
+                .into()
+        }
         Access::Manager(permission) => format!(
             "A key with the permission `{permission}` of a workspace admin, or of a member of a group with `service_accounts_manage`."
         ),

@@ -2,9 +2,10 @@
 //! out), then each route's gate, then its handler.
 
 use super::actor::{Gate, pass};
-use super::{reply, routes};
+use super::{Door, reply, routes};
 use crate::app::App;
 use crate::error::Failure;
+use crate::members::Access;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
@@ -19,11 +20,13 @@ use stead_api::id::RequestId;
 /// Both names of a request's id on every answer: the JavaScript SDK reads the one, the hosted service sends the other.
 const IDS: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("x-trace-id")];
 
-/// The service for the public listener.
-pub fn router(app: Arc<App>) -> Router {
+/// The service for a listener.
+pub fn router(app: Arc<App>, door: Door) -> Router {
     let mut router = Router::new();
-    for route in routes::routes() {
-        let gate = Gate { app: app.clone(), access: route.access };
+    for route in
+        routes::routes().into_iter().filter(|route| is_served(route.access, door, app.has_verification_listener))
+    {
+        let gate = Gate { app: app.clone(), door, access: route.access };
         router = router.route(route.path, route.handler.layer(from_fn_with_state(gate, pass)));
     }
     router
@@ -33,6 +36,15 @@ pub fn router(app: Arc<App>) -> Router {
         })
         .with_state(app.clone())
         .layer(from_fn_with_state(app, frame))
+}
+
+/// Whether a route is served on a listener.
+fn is_served(access: Access, door: Door, has_verification_listener: bool) -> bool {
+    match access {
+        Access::Anyone | Access::Asker => true,
+        Access::Subject => door == Door::Verification || !has_verification_listener,
+        Access::AnyKey | Access::Manager(_) | Access::AccountManager(_) => door == Door::Public,
+    }
 }
 
 /// The outermost layer.

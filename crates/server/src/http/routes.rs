@@ -12,7 +12,7 @@ use stead_api::account::{
     CreateServiceAccount, CreatedServiceAccount, ServiceAccount, ServiceAccountList, Status, UpdateServiceAccount,
 };
 use stead_api::key::{ApiKey, ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, RotateApiKey, UpdateApiKey};
-use stead_api::permission::{API_KEYS_VERIFY, SERVICE_ACCOUNT_WRITE, WORKSPACE_READ};
+use stead_api::permission::{SERVICE_ACCOUNT_WRITE, WORKSPACE_READ};
 use stead_api::user::User;
 use stead_api::verify::{Decision, VerifyApiKey};
 
@@ -224,7 +224,7 @@ pub fn routes() -> Vec<Route> {
                 "verify_api_key",
                 Method::POST,
                 "/v1/api-keys/verify",
-                Access::Holder(API_KEYS_VERIFY),
+                Access::Asker,
                 "May this key do that?",
                 post(verify::routes::verify_api_key),
             )

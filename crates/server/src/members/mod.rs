@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use stead_api::error::ErrorCode;
 use stead_api::id::{KeyId, PrincipalId, RequestId, WorkspaceId};
-use stead_api::permission::SERVICE_ACCOUNTS_MANAGE;
+use stead_api::permission::{API_KEYS_VERIFY, SERVICE_ACCOUNTS_MANAGE};
 use stead_api::time::Timestamp;
 use stead_verify::facts::{Fact, PrincipalFacts};
 use stead_verify::index::KeyRecord;
@@ -158,8 +158,12 @@ pub enum Access {
     Anyone,
     /// Any key that works.
     AnyKey,
-    /// Any key that holds a permission.
-    Holder(&'static str),
+    /// Whoever may ask about keys: on the public listener a key with `api_keys_verify`, about its own workspace's keys;
+    /// on the verification listener whoever gets there, about every key.
+    Asker,
+    /// Nobody in particular: the key that the request carries is the one in question. Only where the verification
+    /// listener is, or, without one, the public listener.
+    Subject,
     /// A workspace admin, or a member of a group with `service_accounts_manage`, whose key holds a permission.
     Manager(&'static str),
     /// As before, and only where the workspace has service accounts at all (more than one seat).
@@ -170,8 +174,9 @@ impl Access {
     /// The permission the key must hold.
     pub const fn permission(self) -> Option<&'static str> {
         match self {
-            Self::Anyone | Self::AnyKey => None,
-            Self::Holder(permission) | Self::Manager(permission) | Self::AccountManager(permission) => Some(permission),
+            Self::Anyone | Self::AnyKey | Self::Subject => None,
+            Self::Asker => Some(API_KEYS_VERIFY),
+            Self::Manager(permission) | Self::AccountManager(permission) => Some(permission),
         }
     }
 }
@@ -316,7 +321,7 @@ pub fn authorize(
         return Err(lacks_permission(permission));
     }
     match caller.access {
-        Access::Anyone | Access::AnyKey | Access::Holder(_) => {}
+        Access::Anyone | Access::AnyKey | Access::Asker | Access::Subject => {}
         Access::AccountManager(_) if !workspace.has_service_accounts() => {
             let message = "Service accounts need a workspace with more than one seat.";
             return Err(Failure::refused(ErrorCode::FeatureNotAvailable, message));
