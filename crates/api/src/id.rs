@@ -8,11 +8,14 @@ use std::fmt;
 /// `0-9A-Za-z`, the alphabet of ids and secrets.
 pub(crate) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// `value` in base62, left-padded with `0` to `width` characters; higher digits are cut off.
-pub(crate) fn base62(mut value: u128, width: usize) -> String {
+/// The 22 digits of a value, most significant first.
+pub const DIGITS: usize = 22;
+
+/// A value as the digits of an id.
+pub fn digits(mut value: u128) -> [u8; DIGITS] {
     // Ten digits at a time: dividing 128 bits is dear, 64 bits are not.
     const TEN: u128 = 62_u128.pow(10);
-    let mut digits = vec![b'0'; width];
+    let mut digits = [b'0'; DIGITS];
     for ten in digits.rchunks_mut(10) {
         let mut part = (value % TEN) as u64;
         value /= TEN;
@@ -21,7 +24,21 @@ pub(crate) fn base62(mut value: u128, width: usize) -> String {
             part /= 62;
         }
     }
-    digits.into_iter().map(char::from).collect()
+    digits
+}
+
+/// The value that [`digits`] writes so, if it does.
+fn value(text: &[u8]) -> Option<u128> {
+    let digit = |byte: &u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'A'..=b'Z' => Some(byte - b'A' + 10),
+        b'a'..=b'z' => Some(byte - b'a' + 36),
+        _ => None,
+    };
+    if text.len() != DIGITS {
+        return None;
+    }
+    text.iter().try_fold(0_u128, |value, byte| value.checked_mul(62)?.checked_add(digit(byte)?.into()))
 }
 
 macro_rules! ids {
@@ -35,7 +52,23 @@ macro_rules! ids {
         impl $name {
             /// A new id from 16 random bytes.
             pub fn from_random(bytes: [u8; 16]) -> Self {
-                Self(format!("{}{}", $prefix, base62(u128::from_le_bytes(bytes), 22)).into())
+                let mut text = String::with_capacity($prefix.len() + DIGITS);
+                text.push_str($prefix);
+                text.extend(digits(u128::from_le_bytes(bytes)).map(char::from));
+                Self(text.into())
+            }
+
+            /// What the id begins with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// The id with these 128 bits.
+            pub fn from_bits(bits: u128) -> Self {
+                Self::from_random(bits.to_le_bytes())
+            }
+
+            /// The 128 bits of an id that this program made; `None` for any other text.
+            pub fn bits(&self) -> Option<u128> {
+                value(self.0.strip_prefix($prefix)?.as_bytes())
             }
 
             /// The id as it goes over the wire.
@@ -89,6 +122,8 @@ ids! {
     DecisionId = "dec_";
     /// One HTTP request.
     RequestId = "req_";
+    /// A place among those that a concurrency limit allows.
+    LeaseId = "lea_";
 }
 
 #[cfg(test)]
@@ -99,5 +134,22 @@ mod tests {
     fn an_id_is_its_prefix_and_22_characters() {
         assert_eq!(KeyId::from_random([0; 16]).as_str(), "key_0000000000000000000000");
         assert_eq!(KeyId::from_random([255; 16]).as_str(), "key_7n42DGM5Tflk9n8mt7Fhc7");
+    }
+
+    #[test]
+    fn an_id_gives_its_bits_back_and_other_text_gives_none() {
+        for bits in [0, 1, 61, 62, u128::MAX, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef] {
+            assert_eq!(KeyId::from_bits(bits).bits(), Some(bits));
+        }
+        for text in [
+            "",
+            "key_",
+            "key_1",
+            "usr_0000000000000000000000",
+            "key_000000000000000000000-",
+            "key_zzzzzzzzzzzzzzzzzzzzzz",
+        ] {
+            assert_eq!(KeyId::from(text).bits(), None, "{text}");
+        }
     }
 }

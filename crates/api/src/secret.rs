@@ -6,7 +6,7 @@
 //!
 //! Scanners find one with [`SCANNER_PATTERN`] and tell a real one by the check.
 
-use crate::id::{BASE62, base62};
+use crate::id::{BASE62, digits};
 use serde::{Deserialize, Deserializer, Serializer};
 use std::fmt;
 use zeroize::Zeroize;
@@ -123,7 +123,7 @@ impl Format {
         text.push_str(&self.prefix);
         text.push_str(tag);
         text.extend((0..RANDOM).map(|_| base62_digit(&mut random)));
-        text.push_str(&check(&text));
+        text.extend(check(&text).map(char::from));
         Secret(text)
     }
 
@@ -153,7 +153,7 @@ impl Format {
             return Err(Malformed::NotBase62);
         }
         let (body, given) = text.split_at(text.len() - CHECK);
-        if check(body) != given {
+        if check(body) != given.as_bytes() {
             return Err(Malformed::WrongCheck);
         }
         Ok(Form::Native { tag: &rest[..TAG] })
@@ -167,8 +167,9 @@ impl Default for Format {
 }
 
 /// The last six characters: CRC-32 (IEEE) of all before them.
-fn check(body: &str) -> String {
-    base62(u128::from(crc32fast::hash(body.as_bytes())), CHECK)
+fn check(body: &str) -> [u8; CHECK] {
+    let digits = digits(crc32fast::hash(body.as_bytes()).into());
+    std::array::from_fn(|place| digits[digits.len() - CHECK + place])
 }
 
 /// One unbiased base62 digit: a byte of 248 and over would favour the first digits, so the next is taken.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Microseconds since the Unix epoch, UTC. Stored so; the wire speaks in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 

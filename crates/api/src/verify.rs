@@ -87,6 +87,49 @@ pub struct Decision {
     pub service_account_name: Option<String>,
 }
 
+/// How a rate limit stands after the decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RateLimitState {
+    /// What the key's settings call it.
+    pub name: String,
+    /// Uses at once; as many come back evenly over the window.
+    pub limit: i64,
+    /// Uses left now.
+    pub remaining: i64,
+    /// When all of them are there again; seconds since the epoch, rounded up.
+    pub reset_at: i64,
+}
+
+/// The limit that a denial speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LimitHit {
+    /// What it is called.
+    pub name: String,
+    /// Of which kind it is.
+    pub kind: LimitKind,
+    /// How much it allows.
+    pub limit: i64,
+    /// How much of it is left.
+    pub remaining: i64,
+    /// Seconds after which it is worth asking again, rounded up.
+    pub retry_after: i64,
+}
+
+/// The kinds of limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKind {
+    /// Uses in a time.
+    Rate,
+    /// Things under way at once.
+    Concurrency,
+    /// Credits a month.
+    Credits,
+}
+
 /// One check of the trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -124,6 +167,8 @@ pub enum DecisionCode {
     IpNotAllowed,
     /// A permission asked for isn't held.
     InsufficientPermissions,
+    /// Too often, or too much at once; `limit` says which limit and when to ask again.
+    RateLimited,
     /// The month's credits don't cover the cost.
     UsageExceeded,
 }

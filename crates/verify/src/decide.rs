@@ -1,16 +1,16 @@
 //! The decision.
 //!
 //! [`CHECKS`] is the order of DESIGN §4, from the point where the key is known; what comes before it (a string that
-//! can't be a key, a key that isn't there) has no record to decide about. The resource check and the rate limits have
-//! their place in the list, before the credits.
+//! can't be a key, a key that isn't there) has no record to decide about. The resource check has its place in the list,
+//! before the rate limits.
 
 use crate::index::KeyRecord;
-use crate::period::Month;
+use crate::limits::{Concurrency, RateLimit, RateState, Standing};
 use crate::permissions::PermissionSet;
 use std::net::IpAddr;
 use stead_api::permission::Catalogue;
 use stead_api::time::Timestamp;
-use stead_api::verify::{CheckReport, DecisionCode};
+use stead_api::verify::{CheckReport, DecisionCode, LimitKind};
 
 /// The question: what the key is to be used for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,16 +19,44 @@ pub struct Ask {
     pub permissions: PermissionSet,
     /// The address the key was presented from, if known.
     pub ip: Option<IpAddr>,
+    /// Where that address comes from.
+    pub hop: Hop,
     /// Credits to be charged.
     pub cost: u64,
+    /// What is to be under way, and for how many seconds at most.
+    pub concurrency: Option<(Concurrency, u32)>,
+}
+
+/// Who says from where a key was presented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hop {
+    /// Whoever asks.
+    #[default]
+    Asker,
+    /// The connection: its other end.
+    Peer,
+    /// A declared proxy, in `X-Forwarded-For`.
+    Forwarded,
+    /// A proxy that was not declared, which is not believed.
+    Undeclared,
+}
+
+impl Hop {
+    const fn told(self) -> &'static str {
+        match self {
+            Self::Asker => "as the asker says",
+            Self::Peer => "the connection's other end",
+            Self::Forwarded => "as a trusted proxy says",
+            Self::Undeclared => "behind a proxy that is not declared in trusted-proxies",
+        }
+    }
 }
 
 /// Everything a check reads.
 #[derive(Clone, Copy)]
 struct Question<'a> {
     key: &'a KeyRecord,
-    /// Credits the lineage has used in the current month.
-    used: u64,
+    standing: &'a Standing,
     ask: &'a Ask,
     now: Timestamp,
 }
@@ -42,26 +70,26 @@ struct Check {
     explain: fn(Question<'_>, &Catalogue) -> String,
 }
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 10] = [
     Check {
         name: "revoked",
         denial: DecisionCode::Revoked,
-        passes: |q| !q.key.facts.revoked,
-        explain: |q, _| either(q.key.facts.revoked, "the key was revoked for good", "the key is not revoked"),
+        passes: |q| !q.key.revoked,
+        explain: |q, _| either(q.key.revoked, "the key was revoked for good", "the key is not revoked"),
     },
     Check {
         name: "workspace",
         denial: DecisionCode::WorkspaceDisabled,
-        passes: |q| !q.key.workspace.is_disabled(),
-        explain: |q, _| either(q.key.workspace.is_disabled(), "the workspace is disabled", "the workspace is active"),
+        passes: |q| !q.key.is_workspace_disabled,
+        explain: |q, _| either(q.key.is_workspace_disabled, "the workspace is disabled", "the workspace is active"),
     },
     Check {
         name: "account",
         denial: DecisionCode::AccountDisabled,
-        passes: |q| !q.key.principal.is_disabled(),
+        passes: |q| !q.key.is_principal_disabled,
         explain: |q, _| {
             either(
-                q.key.principal.is_disabled(),
+                q.key.is_principal_disabled,
                 "the key's account is disabled or deleted",
                 "the key's account is active",
             )
@@ -70,14 +98,14 @@ const CHECKS: [Check; 8] = [
     Check {
         name: "disabled",
         denial: DecisionCode::Disabled,
-        passes: |q| !q.key.facts.disabled,
-        explain: |q, _| either(q.key.facts.disabled, "the key is disabled", "the key is enabled"),
+        passes: |q| !q.key.disabled,
+        explain: |q, _| either(q.key.disabled, "the key is disabled", "the key is enabled"),
     },
     Check {
         name: "expiry",
         denial: DecisionCode::Expired,
-        passes: |q| q.key.facts.expires_at.is_none_or(|end| q.now < end),
-        explain: |q, _| match q.key.facts.expires_at {
+        passes: |q| q.key.expires_at.is_none_or(|end| q.now < end),
+        explain: |q, _| match q.key.expires_at {
             None => "the key never expires".into(),
             Some(end) if q.now < end => format!("the key expires in {} s", end.seconds() - q.now.seconds()),
             Some(end) => format!("the key expired {} s ago", q.now.seconds() - end.seconds()),
@@ -88,40 +116,63 @@ const CHECKS: [Check; 8] = [
         name: "permissions",
         denial: DecisionCode::InsufficientPermissions,
         passes: |q| missing(q.key, q.ask).is_empty(),
-        explain: |q, catalogue| match (q.key.facts.permissions, missing(q.key, q.ask)) {
+        explain: |q, catalogue| match (q.key.permissions, missing(q.key, q.ask)) {
             (None, _) => "the key is unrestricted".into(),
             (_, missing) if missing.is_empty() => "the key holds every permission asked for".into(),
             (_, missing) => format!("the key lacks {}", missing.names(catalogue).join(", ")),
         },
     },
     Check {
+        name: "rate_limits",
+        denial: DecisionCode::RateLimited,
+        passes: |q| rates(q.key, q.standing).all(|(_, state)| state.retry_after == 0),
+        explain: explain_rates,
+    },
+    Check {
+        name: "concurrency",
+        denial: DecisionCode::RateLimited,
+        passes: |q| most_at_once(q.key, q.ask).is_none_or(|(_, most)| q.standing.under_way < most),
+        explain: |q, _| match (q.ask.concurrency, most_at_once(q.key, q.ask)) {
+            (None, _) => "nothing is asked to be under way".into(),
+            (Some((kind, _)), None) => format!("the key has no limit of {} at once", kind.as_str()),
+            (_, Some((kind, most))) => {
+                format!("{} of {most} {} are under way", q.standing.under_way, kind.as_str())
+            }
+        },
+    },
+    Check {
         name: "credits",
         denial: DecisionCode::UsageExceeded,
-        passes: |q| {
-            q.ask.cost == 0 || q.key.facts.character_limit.is_none_or(|cap| q.used.saturating_add(q.ask.cost) <= cap)
-        },
-        explain: |q, _| match q.key.facts.character_limit {
+        passes: |q| q.ask.cost == 0 || q.key.cap().is_none_or(|cap| q.standing.spent.saturating_add(q.ask.cost) <= cap),
+        explain: |q, _| match q.key.cap() {
             None => "the key has no monthly cap".into(),
             Some(cap) => format!(
-                "{} of {cap} credits are used this month, {} asked for; the next month begins in {} s",
-                q.used,
+                "{} of {cap} credits are gone this month ({} of them forfeited), {} asked for; the next month begins in {} s",
+                q.standing.spent,
+                q.standing.forfeited,
                 q.ask.cost,
-                Month::containing(q.now).ends().seconds() - q.now.seconds(),
+                q.standing.month_ends.seconds() - q.now.seconds(),
             ),
         },
     },
 ];
 
-/// May `key` do what is asked, at `now`, with `used` credits spent this month? Pure: the same facts give the same
-/// answer. The caller charges the cost, holding the counter since before it read `used`.
-pub fn decide(key: &KeyRecord, used: u64, ask: &Ask, now: Timestamp) -> DecisionCode {
-    let question = Question { key, used, ask, now };
+/// May `key` do what is asked, at `now`, as its limits stand? Pure: the same facts give the same answer. Whoever takes
+/// what a yes grants holds the ledger since before its standing was read.
+pub fn decide(key: &KeyRecord, standing: &Standing, ask: &Ask, now: Timestamp) -> DecisionCode {
+    let question = Question { key, standing, ask, now };
     CHECKS.iter().find(|check| !(check.passes)(question)).map_or(DecisionCode::Valid, |check| check.denial)
 }
 
 /// Every check with its outcome and its reason, in order; also those after the first that failed.
-pub fn explain(key: &KeyRecord, used: u64, ask: &Ask, now: Timestamp, catalogue: &Catalogue) -> Vec<CheckReport> {
-    let question = Question { key, used, ask, now };
+pub fn explain(
+    key: &KeyRecord,
+    standing: &Standing,
+    ask: &Ask,
+    now: Timestamp,
+    catalogue: &Catalogue,
+) -> Vec<CheckReport> {
+    let question = Question { key, standing, ask, now };
     let report = |check: &Check| CheckReport {
         check: check.name.into(),
         passed: (check.passes)(question),
@@ -132,24 +183,113 @@ pub fn explain(key: &KeyRecord, used: u64, ask: &Ask, now: Timestamp, catalogue:
 
 /// The permissions asked for that the key doesn't hold.
 pub fn missing(key: &KeyRecord, ask: &Ask) -> PermissionSet {
-    key.facts.permissions.map_or(PermissionSet::EMPTY, |held| ask.permissions.minus(held))
+    key.permissions.map_or(PermissionSet::EMPTY, |held| ask.permissions.minus(held))
+}
+
+/// A limit that stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// Of which kind it is.
+    pub kind: LimitKind,
+    /// How much it allows.
+    pub limit: u64,
+    /// How much of it is left.
+    pub remaining: u64,
+    /// Microseconds after which it may be worth asking again.
+    pub retry_after: u64,
+}
+
+/// The limit that a `RATE_LIMITED` or `USAGE_EXCEEDED` speaks of; of several rate limits, the one that takes longest.
+pub fn hit<'a>(
+    key: &'a KeyRecord,
+    standing: &Standing,
+    ask: &Ask,
+    code: DecisionCode,
+    now: Timestamp,
+) -> Option<Hit<'a>> {
+    match code {
+        DecisionCode::RateLimited => {
+            let slowest = rates(key, standing).max_by_key(|(_, state)| state.retry_after);
+            let rate = slowest.filter(|(_, state)| state.retry_after > 0).map(|(rate, state)| Hit {
+                name: &rate.name,
+                kind: LimitKind::Rate,
+                limit: rate.limit,
+                remaining: state.remaining,
+                retry_after: state.retry_after,
+            });
+            rate.or_else(|| {
+                most_at_once(key, ask).map(|(kind, most)| Hit {
+                    name: kind.as_str(),
+                    kind: LimitKind::Concurrency,
+                    limit: most,
+                    remaining: most.saturating_sub(standing.under_way),
+                    // One may also be given back at any time.
+                    retry_after: standing.frees_after.clamp(1, 1_000_000),
+                })
+            })
+        }
+        DecisionCode::UsageExceeded => key.cap().map(|cap| Hit {
+            name: "character_limit",
+            kind: LimitKind::Credits,
+            limit: cap,
+            remaining: cap.saturating_sub(standing.spent),
+            retry_after: u64::try_from(standing.month_ends.0 - now.0).unwrap_or(0),
+        }),
+        _ => None,
+    }
+}
+
+/// Each rate limit of a key and how it stands.
+pub fn rates<'a>(
+    key: &'a KeyRecord,
+    standing: &Standing,
+) -> impl Iterator<Item = (&'a RateLimit, RateState)> + use<'a> {
+    let limits = key.limits.as_deref().map_or(&[][..], |limits| &limits.rate_limits);
+    limits.iter().zip(standing.rates)
+}
+
+/// The concurrency limit that a question meets.
+fn most_at_once(key: &KeyRecord, ask: &Ask) -> Option<(Concurrency, u64)> {
+    let (kind, _) = ask.concurrency?;
+    Some((kind, key.limits.as_ref()?.concurrency[kind as usize]?))
+}
+
+fn explain_rates(q: Question<'_>, _: &Catalogue) -> String {
+    let all: Vec<_> = rates(q.key, q.standing)
+        .map(|(rate, state)| {
+            let left =
+                format!("{}: {} of {} in {} s left", rate.name, state.remaining, rate.limit, rate.window_seconds);
+            match state.retry_after {
+                0 => left,
+                wait => format!("{left}, the next in {} s", wait.div_ceil(1_000_000)),
+            }
+        })
+        .collect();
+    if all.is_empty() { "the key has no rate limit".into() } else { all.join("; ") }
+}
+
+fn networks(key: &KeyRecord) -> &[ipnet::IpNet] {
+    key.limits.as_ref().map_or(&[], |limits| &limits.allowed_ips)
 }
 
 fn address_is_allowed(q: Question<'_>) -> bool {
-    let networks = &q.key.facts.allowed_ips;
+    let networks = networks(q.key);
     // An IPv4 address may come as ::ffff:a.b.c.d; a rule for the one must hold for the other.
     networks.is_empty() || q.ask.ip.is_some_and(|ip| networks.iter().any(|net| net.contains(&ip.to_canonical())))
 }
 
 fn explain_address(q: Question<'_>, _: &Catalogue) -> String {
-    let networks = &q.key.facts.allowed_ips;
+    let (networks, hop) = (networks(q.key), q.ask.hop.told());
     match q.ask.ip {
         _ if networks.is_empty() => "the key may be used from anywhere".into(),
-        None => "the key has an allowlist, and no address was given".into(),
-        Some(ip) if address_is_allowed(q) => format!("{} is in the key's allowlist", ip.to_canonical()),
+        None if q.ask.hop == Hop::Asker => "the key has an allowlist, and no address was given".into(),
+        None => format!("the key has an allowlist, and the address is not known ({hop})"),
+        Some(ip) if address_is_allowed(q) => format!("{} ({hop}) is in the key's allowlist", ip.to_canonical()),
         Some(ip) => {
             let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
-            format!("{} is not in the key's allowlist ({})", ip.to_canonical(), networks.join(", "))
+            format!("{} ({hop}) is not in the key's allowlist ({})", ip.to_canonical(), networks.join(", "))
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a decision reads, as the store hands it over: plain values, each with the version of its row.
 
+use crate::limits::RateLimit;
 use crate::pepper::Digest;
+use crate::period::Billing;
 use crate::permissions::PermissionSet;
 use ipnet::IpNet;
 use stead_api::id::{KeyId, LineageId, PrincipalId, WorkspaceId};
@@ -26,6 +28,8 @@ pub struct WorkspaceFacts {
     pub version: i64,
     /// All its keys are refused.
     pub disabled: bool,
+    /// When its months begin.
+    pub billing: Billing,
 }
 
 /// A user or a service account, as far as decisions go.
@@ -69,4 +73,18 @@ pub struct KeyFacts {
     pub allowed_ips: Box<[IpNet]>,
     /// Credits a month for the lineage.
     pub character_limit: Option<u64>,
+    /// How often it may be used.
+    pub rate_limits: Box<[RateLimit]>,
+    /// How much of each [`crate::limits::Concurrency`] it may have under way at once.
+    pub concurrency: [Option<u64>; 3],
+}
+
+impl KeyFacts {
+    /// Whether anything bounds the key beyond its permissions and its life: most keys have none of it.
+    pub(crate) fn has_limits(&self) -> bool {
+        !self.allowed_ips.is_empty()
+            || self.character_limit.is_some()
+            || !self.rate_limits.is_empty()
+            || self.concurrency.iter().any(Option::is_some)
+    }
 }

@@ -4,7 +4,7 @@ use stead_api::permission::{Catalogue, MAX_PERMISSIONS};
 
 /// A set of places in the catalogue: four words, so that "holds all of these" is four instructions and a key's
 /// permissions cost the mirror no allocation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PermissionSet([u64; MAX_PERMISSIONS / 64]);
 
 impl PermissionSet {

@@ -1,10 +1,13 @@
 use super::*;
 use crate::facts::{Fact, KeyFacts, PrincipalFacts, WorkspaceFacts};
 use crate::index::KeyIndex;
+use crate::limits::Account;
+use crate::period::{Billing, Period};
 use proptest::prelude::*;
-use std::sync::Arc;
+use stead_api::id::{KeyId, LineageId};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
+const MONTH: Period = Period { starts: Timestamp(0), ends: Timestamp::from_seconds(2_000_000) };
 
 /// Which facts stand against the key, and what is asked of it.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,11 @@ struct Case {
     expires_at: Option<Timestamp>,
     allowed_ips: Vec<&'static str>,
     permissions: Option<Vec<u8>>,
+    /// Of ten seconds.
+    rate: Option<u64>,
+    uses: u64,
+    at_once: Option<u64>,
+    under_way: u64,
     character_limit: Option<u64>,
     used: u64,
     asks: Vec<u8>,
@@ -25,16 +33,14 @@ struct Case {
 }
 
 impl Case {
-    fn record(&self) -> Arc<KeyRecord> {
-        let index = KeyIndex::default();
-        index.apply(Fact::Workspace(WorkspaceFacts { id: "ws".into(), version: 1, disabled: self.workspace_disabled }));
-        index.apply(Fact::Principal(PrincipalFacts { id: "usr".into(), version: 1, disabled: self.account_disabled }));
-        index.apply(Fact::Key(Box::new(KeyFacts {
-            id: "key".into(),
+    fn facts(&self) -> KeyFacts {
+        let rate = |limit| RateLimit { name: "often".into(), limit, window_seconds: 10, per_lineage: false };
+        KeyFacts {
+            id: KeyId::from_bits(1),
             version: 1,
             workspace_id: "ws".into(),
             principal_id: "usr".into(),
-            lineage_id: "lin".into(),
+            lineage_id: LineageId::from_bits(1),
             digest: [0; 32],
             foreign: false,
             revoked: self.revoked,
@@ -43,7 +49,17 @@ impl Case {
             permissions: self.permissions.as_ref().map(|places| places.iter().copied().collect()),
             allowed_ips: self.allowed_ips.iter().map(|net| net.parse().unwrap()).collect(),
             character_limit: self.character_limit,
-        })));
+            rate_limits: self.rate.map(rate).into_iter().collect(),
+            concurrency: [self.at_once, None, None],
+        }
+    }
+
+    fn record(&self) -> KeyRecord {
+        let index = KeyIndex::default();
+        let (disabled, billing) = (self.workspace_disabled, Billing::default());
+        index.apply(Fact::Workspace(WorkspaceFacts { id: "ws".into(), version: 1, disabled, billing }));
+        index.apply(Fact::Principal(PrincipalFacts { id: "usr".into(), version: 1, disabled: self.account_disabled }));
+        index.apply(Fact::Key(Box::new(self.facts())));
         index.find(&[0; 32]).unwrap()
     }
 
@@ -52,11 +68,27 @@ impl Case {
             permissions: self.asks.iter().copied().collect(),
             ip: self.ip.map(|ip| ip.parse().unwrap()),
             cost: self.cost,
+            concurrency: Some((Concurrency::Tts, 60)),
+            ..Ask::default()
         }
     }
 
+    /// As the key's limits stand after its uses.
+    fn standing(&self, key: &KeyRecord) -> Standing {
+        let mut account = Account::default();
+        account.credits.turn(MONTH);
+        if let Some(limits) = &key.limits {
+            for _ in 0..self.uses {
+                account.take(1, limits, &Ask { concurrency: None, ..self.ask() }, 0, 0);
+            }
+        }
+        let standing = account.standing(1, key.limits.as_deref(), &self.ask(), 0);
+        Standing { spent: self.used, used: self.used, under_way: self.under_way, frees_after: 5_000_000, ..standing }
+    }
+
     fn code(&self) -> DecisionCode {
-        decide(&self.record(), self.used, &self.ask(), NOW)
+        let key = self.record();
+        decide(&key, &self.standing(&key), &self.ask(), NOW)
     }
 }
 
@@ -71,6 +103,10 @@ fn the_first_failing_check_of_the_list_decides() {
         expires_at: Some(NOW),
         allowed_ips: vec!["10.0.0.0/8"],
         permissions: Some(vec![1]),
+        rate: Some(2),
+        uses: 2,
+        at_once: Some(3),
+        under_way: 3,
         character_limit: Some(10),
         used: 8,
         asks: vec![1, 2],
@@ -91,9 +127,21 @@ fn the_first_failing_check_of_the_list_decides() {
     case.ip = Some("10.1.2.3");
     assert_eq!(case.code(), Code::InsufficientPermissions);
     case.asks = vec![1];
-    assert_eq!(case.code(), Code::UsageExceeded);
+    let hits = |case: &Case| {
+        let key = case.record();
+        let (standing, ask) = (case.standing(&key), case.ask());
+        let code = decide(&key, &standing, &ask, NOW);
+        hit(&key, &standing, &ask, code, NOW)
+            .map(|hit| (code, hit.name.to_owned(), hit.kind, hit.limit, hit.remaining, hit.retry_after))
+    };
+    assert_eq!(hits(&case), Some((Code::RateLimited, "often".into(), LimitKind::Rate, 2, 0, 5_000_000)));
+    case.uses = 1;
+    assert_eq!(hits(&case), Some((Code::RateLimited, "tts".into(), LimitKind::Concurrency, 3, 0, 1_000_000)));
+    case.under_way = 2;
+    let until = 1_000_000_000_000;
+    assert_eq!(hits(&case), Some((Code::UsageExceeded, "character_limit".into(), LimitKind::Credits, 10, 2, until)));
     case.cost = 2;
-    assert_eq!(case.code(), Code::Valid);
+    assert_eq!((case.code(), hits(&case)), (Code::Valid, None));
 }
 
 #[test]
@@ -144,13 +192,14 @@ fn an_explanation_tells_every_check_and_its_reason() {
         allowed_ips: vec!["10.0.0.0/8"],
         ..Case::default()
     };
-    let trail = explain(&case.record(), 0, &case.ask(), NOW, &Catalogue::default());
+    let key = case.record();
+    let trail = explain(&key, &case.standing(&key), &case.ask(), NOW, &Catalogue::default());
     let failed: Vec<_> =
         trail.iter().filter(|check| !check.passed).map(|check| (&*check.check, &*check.reason)).collect();
     assert_eq!(
         failed,
         [
-            ("address", "192.0.2.1 is not in the key's allowlist (10.0.0.0/8)"),
+            ("address", "192.0.2.1 (as the asker says) is not in the key's allowlist (10.0.0.0/8)"),
             ("permissions", "the key lacks speech_to_speech"),
         ]
     );
@@ -165,14 +214,18 @@ prop_compose! {
         permissions in prop::option::of(prop::collection::vec(0_u8..4, 0..4)),
         limit in prop::option::of(0_u64..20),
         used in 0_u64..20,
+        rate in prop::option::of(0_u64..4),
+        uses in 0_u64..4,
+        at_once in prop::option::of(0_u64..3),
+        under_way in 0_u64..3,
         asks in prop::collection::vec(0_u8..4, 0..3),
         ip in prop::option::of(prop::sample::select(vec!["10.1.1.1", "192.0.2.7", "::1", "8.8.8.8"])),
         cost in 0_u64..10,
     ) -> Case {
         Case {
             revoked: flags[0], workspace_disabled: flags[1], account_disabled: flags[2], disabled: flags[3],
-            expires_at: expires.map(|s| NOW.plus_seconds(s)), allowed_ips: nets, permissions, character_limit: limit,
-            used, asks, ip, cost,
+            expires_at: expires.map(|s| NOW.plus_seconds(s)), allowed_ips: nets, permissions, rate, uses, at_once,
+            under_way, character_limit: limit, used, asks, ip, cost,
         }
     }
 }
@@ -180,7 +233,7 @@ prop_compose! {
 proptest! {
     /// Whatever is made stricter, a refused key stays refused.
     #[test]
-    fn denied_stays_denied_when_a_fact_gets_stricter(case in cases(), which in 0..9) {
+    fn denied_stays_denied_when_a_fact_gets_stricter(case in cases(), which in 0..13) {
         let mut stricter = case.clone();
         match which {
             0 => stricter.revoked = true,
@@ -190,7 +243,11 @@ proptest! {
             4 => stricter.expires_at = Some(case.expires_at.map_or(NOW, |end| end.plus_seconds(-1))),
             5 => stricter.asks.push(3),
             6 => stricter.used += 1,
-            7 => stricter.permissions = Some(case.permissions.clone().unwrap_or_default().into_iter().skip(1).collect()),
+            7 => stricter.uses += 1,
+            8 => stricter.rate = Some(case.rate.unwrap_or(20).saturating_sub(1)),
+            9 => stricter.under_way += 1,
+            10 => stricter.at_once = Some(case.at_once.unwrap_or(20).saturating_sub(1)),
+            11 => stricter.permissions = Some(case.permissions.clone().unwrap_or_default().into_iter().skip(1).collect()),
             _ => stricter.character_limit = Some(case.character_limit.unwrap_or(20).saturating_sub(1)),
         }
         prop_assert!(case.code() == DecisionCode::Valid || stricter.code() != DecisionCode::Valid);
@@ -199,7 +256,22 @@ proptest! {
     /// The trail and the decision are made by the same checks.
     #[test]
     fn the_trail_agrees_with_the_decision(case in cases()) {
-        let trail = explain(&case.record(), case.used, &case.ask(), NOW, &Catalogue::default());
+        let key = case.record();
+        let trail = explain(&key, &case.standing(&key), &case.ask(), NOW, &Catalogue::default());
         prop_assert_eq!(trail.iter().all(|check| check.passed), case.code() == DecisionCode::Valid);
+    }
+
+    /// What the mirror holds decides as the facts do: a record that was changed over and over, and one made at once.
+    #[test]
+    fn a_mirrored_record_decides_like_a_fresh_one(before in prop::collection::vec(cases(), 0..4), last in cases()) {
+        let index = KeyIndex::default();
+        for (version, case) in (1..).zip(before.iter().chain([&last])) {
+            let (disabled, billing) = (case.workspace_disabled, Billing::default());
+            index.apply(Fact::Workspace(WorkspaceFacts { id: "ws".into(), version, disabled, billing }));
+            index.apply(Fact::Principal(PrincipalFacts { id: "usr".into(), version, disabled: case.account_disabled }));
+            index.apply(Fact::Key(Box::new(KeyFacts { version, ..case.facts() })));
+        }
+        let kept = index.find(&[0; 32]).unwrap();
+        prop_assert_eq!(decide(&kept, &last.standing(&kept), &last.ask(), NOW), last.code());
     }
 }

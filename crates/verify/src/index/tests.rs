@@ -1,0 +1,141 @@
+use super::*;
+use proptest::prelude::*;
+
+fn digest(seed: u64) -> Digest {
+    // Spread like an HMAC's output, by a multiplicative hash in each word.
+    let mut digest = [0; 32];
+    for (place, word) in digest.chunks_mut(8).enumerate() {
+        let mixed = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ (place as u64) << 7);
+        word.copy_from_slice(&(mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9).to_be_bytes());
+    }
+    digest
+}
+
+pub(crate) fn key(seed: u64, version: i64) -> KeyFacts {
+    let bits = u128::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) ^ (u128::from(seed) << 64);
+    KeyFacts {
+        id: KeyId::from_bits(bits),
+        version,
+        workspace_id: "ws".into(),
+        principal_id: "usr".into(),
+        lineage_id: LineageId::from_bits(bits),
+        digest: digest(seed),
+        foreign: false,
+        revoked: false,
+        disabled: false,
+        expires_at: None,
+        permissions: None,
+        allowed_ips: Box::default(),
+        character_limit: None,
+        rate_limits: Box::default(),
+        concurrency: [None; 3],
+    }
+}
+
+fn put(index: &KeyIndex, facts: KeyFacts) {
+    index.apply(Fact::Key(Box::new(facts)));
+}
+
+#[test]
+fn a_record_is_small() {
+    assert!(size_of::<Option<Record>>() <= 112, "{}", size_of::<Option<Record>>());
+}
+
+#[test]
+fn every_key_is_found_by_digest_and_by_id_and_no_other_is() {
+    let index = KeyIndex::default();
+    index.reserve(30_000);
+    (0..50_000).for_each(|seed| put(&index, key(seed, 1)));
+    assert_eq!(index.len(), 50_000);
+    for seed in 0..50_000 {
+        let facts = key(seed, 1);
+        assert_eq!(index.find(&facts.digest).unwrap().id(), facts.id);
+        assert_eq!(index.get(&facts.id).unwrap().id(), facts.id);
+    }
+    for seed in 50_000..60_000 {
+        assert!(index.find(&digest(seed)).is_none() && index.get(&key(seed, 1).id).is_none());
+    }
+    assert!(index.get(&"key_nonsense".into()).is_none());
+}
+
+#[test]
+fn an_older_version_changes_nothing_and_a_newer_one_keeps_the_last_use() {
+    let index = KeyIndex::default();
+    put(&index, KeyFacts { disabled: true, ..key(1, 2) });
+    put(&index, key(1, 1));
+    put(&index, key(1, 2));
+    let found = index.find(&digest(1)).unwrap();
+    assert!(found.disabled);
+    assert!(index.touch(found.place(), Timestamp(7)) && !index.touch(found.place(), Timestamp(9)));
+    put(&index, key(1, 3));
+    let found = index.find(&digest(1)).unwrap();
+    assert!(!found.disabled);
+    assert_eq!(index.last_used(found.place()), Some(Timestamp(9)));
+    assert_eq!(index.take_use(found.place()).unwrap().2, Timestamp(9));
+    assert!(index.touch(found.place(), Timestamp(10)));
+    // Another secret for the same key: the old one is nobody's.
+    put(&index, KeyFacts { digest: digest(2), ..key(1, 4) });
+    assert!(index.find(&digest(1)).is_none());
+    assert_eq!(index.last_used(index.find(&digest(2)).unwrap().place()), Some(Timestamp(10)));
+    assert_eq!(index.len(), 1);
+}
+
+#[test]
+fn whose_workspace_or_owner_is_unknown_is_off() {
+    let index = KeyIndex::default();
+    put(&index, key(1, 1));
+    let look = || index.find(&digest(1)).map(|key| (key.is_workspace_disabled, key.is_principal_disabled)).unwrap();
+    assert_eq!(look(), (true, true));
+    let workspace = |version, disabled| {
+        Fact::Workspace(WorkspaceFacts { id: "ws".into(), version, disabled, billing: Billing::default() })
+    };
+    index.apply(workspace(2, false));
+    index.apply(Fact::Principal(PrincipalFacts { id: "usr".into(), version: 1, disabled: false }));
+    assert_eq!(look(), (false, false));
+    index.apply(workspace(1, true));
+    assert_eq!(look(), (false, false));
+    index.apply(workspace(3, true));
+    assert_eq!(look(), (true, false));
+}
+
+#[test]
+fn foreign_forms_are_counted() {
+    let index = KeyIndex::default();
+    put(&index, KeyFacts { foreign: true, ..key(1, 1) });
+    put(&index, KeyFacts { foreign: true, ..key(1, 2) });
+    assert!(index.has_foreign());
+    put(&index, KeyFacts { foreign: true, digest: digest(5), ..key(1, 3) });
+    index.remove(&key(1, 1).id);
+    assert!(!index.has_foreign() && index.is_empty());
+}
+
+proptest! {
+    /// Against a map: whatever is put in, changed and taken out.
+    #[test]
+    fn the_index_is_a_map(steps in prop::collection::vec((0..3, 0_u64..40, 0_u64..3), 1..50)) {
+        let (index, mut model) = (KeyIndex::default(), HashMap::new());
+        for (number, (what, seed, secret)) in (1..).zip(steps) {
+            let digest = digest(seed * 3 + secret);
+            match what {
+                0 => {
+                    index.remove(&key(seed, 0).id);
+                    model.remove(&seed);
+                }
+                _ => {
+                    put(&index, KeyFacts { digest, ..key(seed, number) });
+                    model.insert(seed, digest);
+                }
+            }
+            prop_assert_eq!(index.len(), model.len());
+            for seed in 0..40 {
+                let id = key(seed, 0).id;
+                prop_assert_eq!(index.get(&id).map(|key| key.id()), model.get(&seed).map(|_| id.clone()));
+                for secret in 0..3 {
+                    let digest = super::tests::digest(seed * 3 + secret);
+                    let here = model.get(&seed) == Some(&digest);
+                    prop_assert_eq!(index.find(&digest).map(|key| key.id()), here.then(|| id.clone()));
+                }
+            }
+        }
+    }
+}
