@@ -77,6 +77,10 @@ codes! {
     ServiceAccountNotFound = "service_account_not_found", 404, "not_found";
     /// No such key in the caller's workspace.
     ApiKeyNotFound = "api_key_not_found", 404, "not_found";
+    /// No such decision is kept any more.
+    DecisionNotFound = "decision_not_found", 404, "not_found";
+    /// No such place is held, or not any more.
+    LeaseNotFound = "lease_not_found", 404, "not_found";
     /// The route exists, but not with this method.
     MethodNotAllowed = "method_not_allowed", 405, "invalid_request";
     /// The key already has a successor.

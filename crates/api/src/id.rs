@@ -122,6 +122,8 @@ ids! {
     DecisionId = "dec_";
     /// One HTTP request.
     RequestId = "req_";
+    /// A running server, among those that share a store.
+    NodeId = "nod_";
     /// A place among those that a concurrency limit allows.
     LeaseId = "lea_";
 }

@@ -1,6 +1,6 @@
 //! API keys (wire §7), with the brief's names beside the official ones.
 
-use crate::id::{KeyId, LineageId, PrincipalId};
+use crate::id::{KeyId, LineageId, PrincipalId, WorkspaceId};
 use crate::secret::{Secret, reveal};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -40,6 +40,10 @@ pub struct ApiKey {
     pub character_limit: Option<i64>,
     /// Credits used this month.
     pub character_count: i64,
+    /// Credits lost this month with a node that ended in the middle: held on lease, and counted as gone.
+    pub character_forfeited: i64,
+    /// How often the key may be used; null means as often as one likes.
+    pub rate_limits: Option<Vec<RateLimit>>,
     /// Networks the key may be used from; null means any.
     pub allowed_ips: Option<Vec<String>>,
     /// Whether the key's holder may disable it; null means that the workspace decides.
@@ -60,6 +64,19 @@ pub struct ApiKey {
     pub rotated_from: Option<KeyId>,
     /// The key that succeeds this one.
     pub rotated_to: Option<KeyId>,
+}
+
+/// The answer of `GET /v1/api-keys/self`: the key that asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OwnApiKey {
+    /// Where it belongs.
+    pub workspace_id: WorkspaceId,
+    /// What its owner is called.
+    pub service_account_name: Option<String>,
+    /// The key.
+    #[serde(flatten)]
+    pub key: ApiKey,
 }
 
 /// The life of a key, as one word.
@@ -87,6 +104,33 @@ impl KeyStatus {
             Self::Revoked => "revoked",
         }
     }
+}
+
+/// At most `limit` uses at once, and `limit` more, evenly, in each window after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RateLimit {
+    /// What a denial calls it; unique within the key.
+    pub name: String,
+    /// Uses.
+    pub limit: i64,
+    /// Seconds, up to 31 days.
+    pub window_seconds: i64,
+    /// Whether each key has its own, or the key shares it with its predecessors and successors by rotation.
+    #[serde(default)]
+    pub per: RateLimitScope,
+}
+
+/// Whose uses a rate limit counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RateLimitScope {
+    /// The key's own.
+    #[default]
+    Key,
+    /// Those of the key, its predecessors and its successors.
+    Lineage,
 }
 
 /// Wire §7.1. Null limits mean unlimited.
@@ -212,6 +256,9 @@ pub struct CreateApiKey {
     /// 1–100 addresses or networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_ips: Option<Vec<String>>,
+    /// Up to 8 rate limits, each with a name of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limits: Option<Vec<RateLimit>>,
     /// May the key's holder disable it; absent means that the workspace decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub third_party_disable_allowed: Option<bool>,
@@ -252,6 +299,10 @@ pub struct UpdateApiKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(schema_with = schema::strings_or_token))]
     pub allowed_ips: Option<Change<Vec<String>>>,
+    /// Up to 8 rate limits; the empty list removes all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::rate_limits_or_token))]
+    pub rate_limits: Option<Change<Vec<RateLimit>>>,
     /// May the key's holder disable it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(schema_with = schema::boolean_or_token))]
@@ -365,6 +416,11 @@ mod schema {
 
     pub(super) fn integer_or_token() -> Schema {
         OneOfBuilder::new().item(plain(Type::Integer)).item(word(&["clear", "no_update"])).into()
+    }
+
+    pub(super) fn rate_limits_or_token() -> Schema {
+        let limits = ArrayBuilder::new().items(<super::RateLimit as utoipa::PartialSchema>::schema());
+        OneOfBuilder::new().item(limits).item(word(&["clear", "no_update"])).into()
     }
 
     pub(super) fn strings_or_token() -> Schema {

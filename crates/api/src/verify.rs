@@ -1,6 +1,6 @@
 //! `POST /v1/api-keys/verify`: one question about one key, answered with one decision.
 
-use crate::id::{DecisionId, KeyId, PrincipalId, WorkspaceId};
+use crate::id::{DecisionId, KeyId, LeaseId, PrincipalId, WorkspaceId};
 use crate::secret::{Secret, reveal};
 use serde::{Deserialize, Serialize};
 
@@ -28,10 +28,12 @@ pub struct VerifyApiKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub resource: Option<serde_json::Value>,
-    /// A concurrency limit. Not decided about yet: refused with 422 rather than ignored.
+    /// What is to be under way: `tts`, `dubbing` or `music`. A yes takes a place, if the key has a limit of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub concurrency: Option<serde_json::Value>,
+    pub concurrency: Option<String>,
+    /// How long the place is held if nobody releases it; 300 if absent, a day at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_seconds: Option<u32>,
     /// Adds the trail of checks and the names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explain: Option<bool>,
@@ -71,6 +73,19 @@ pub struct Decision {
     pub remaining: Option<i64>,
     /// When the month's credits begin anew; seconds since the epoch.
     pub resets_at: Option<i64>,
+    /// Credits lost this month with a node that ended in the middle; counted as gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub character_forfeited: Option<i64>,
+    /// How the key's rate limits stand after this decision.
+    #[serde(default)]
+    pub rate_limits: Vec<RateLimitState>,
+    /// With `RATE_LIMITED` and `USAGE_EXCEEDED`: the limit that stands in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitHit>,
+    /// The place that was taken, if the key has a limit of the concurrency asked for: to be released when the work is
+    /// done. It is free again after `lease_seconds` anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_id: Option<LeaseId>,
     /// The state the decision was made by.
     pub revision: String,
     /// For how long this node has not been able to confirm its state; only from 5 seconds on.
@@ -85,6 +100,97 @@ pub struct Decision {
     /// With `explain`: the owner's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
+}
+
+/// The body of `POST /v1/api-keys/verify-batch`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct VerifyApiKeys {
+    /// 1–1,000 questions.
+    pub requests: Vec<VerifyApiKey>,
+}
+
+/// The answers, in the order of the questions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Decisions {
+    /// Each a decision, or `{"error": {code, message}}` where it can't be known.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Decision>))]
+    pub results: Vec<BatchResult>,
+}
+
+/// What became of one question of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum BatchResult {
+    /// Decided.
+    Decided(Box<Decision>),
+    /// Can't be known: never taken for a no, nor for a yes.
+    Unknown {
+        /// Why.
+        error: Unknown,
+    },
+}
+
+/// Why a question can't be answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unknown {
+    /// One of the codes of status 503.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// The body of `POST /v1/api-keys/{key_id}/simulate`: a question without the secret. Nothing is charged or taken.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Simulate {
+    /// All of these must be held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<String>>,
+    /// The address to be presented from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// Credits that would be charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<u64>,
+    /// What would be under way: `tts`, `dubbing` or `music`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<String>,
+}
+
+/// A decision of the recent past, with its trail.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PastDecision {
+    /// When; seconds since the epoch.
+    pub decided_at: i64,
+    /// What was asked.
+    pub asked: Asked,
+    /// The decision, always with its `checks` and names.
+    pub decision: Decision,
+}
+
+/// The latest decisions of a workspace, the newest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PastDecisions {
+    /// At most 100.
+    pub decisions: Vec<PastDecision>,
+}
+
+/// What was asked of a key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Asked {
+    /// The permissions.
+    pub permissions: Vec<String>,
+    /// The address the key was presented from, as far as it was known.
+    pub ip: Option<String>,
+    /// Credits to be charged.
+    pub cost: i64,
+    /// What was to be under way.
+    pub concurrency: Option<String>,
 }
 
 /// How a rate limit stands after the decision.

@@ -8,14 +8,20 @@ use crate::feed::{Progress, follow};
 use crate::keys;
 use crate::members::{self, Caller};
 use crate::store::{Error, Store, Tx};
+use crate::verify::credits::{self, Leases};
+use crate::verify::decisions::Decisions;
+use crate::verify::places::Places;
+use crate::verify::requests::Requests;
 use crate::verify::usage::Unsaved;
 use crate::workspaces::{self, FirstStart, NewWorkspace};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use stead_api::permission::Catalogue;
+use stead_api::id::NodeId;
+use stead_api::permission::{API_KEYS_VERIFY, Catalogue};
 use stead_api::secret::{Format, Secret};
 use stead_verify::index::KeyIndex;
 use stead_verify::pepper::Ring;
+use stead_verify::permissions::PermissionSet;
 
 /// The server without its listeners.
 pub struct App {
@@ -29,8 +35,18 @@ pub struct App {
     pub index: KeyIndex,
     /// How far the mirror has come.
     pub progress: Progress,
-    /// What verification still has to tell the store.
+    /// Last uses that the store has not been told.
     pub unsaved: Unsaved,
+    /// Credits that this node may spend.
+    pub leases: Leases,
+    /// Requests that were granted lately.
+    pub requests: Requests,
+    /// Places that concurrency limits have given out.
+    pub places: Places,
+    /// Recent denials.
+    pub decisions: Decisions,
+    /// What a key must hold to ask about others.
+    pub may_ask: PermissionSet,
     /// Digests and seals.
     pub ring: Ring,
     /// The form of secrets.
@@ -45,6 +61,13 @@ pub struct App {
     pub ready: AtomicBool,
 }
 
+impl App {
+    /// The time since the start, in microseconds, which no setting of the wall clock moves.
+    pub fn elapsed(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
 /// Opens the store, fills the mirror and, on an empty store, makes the first workspace.
 pub async fn build(
     config: &Config,
@@ -52,6 +75,7 @@ pub async fn build(
     clock: Box<dyn Clock>,
     entropy: Box<dyn Entropy>,
 ) -> Result<(Arc<App>, Option<FirstStart>), Failure> {
+    let node = NodeId::from_random(entropy.id()).to_string();
     let app = Arc::new(App {
         store: Store::open(&config.database).await?,
         clock,
@@ -59,6 +83,11 @@ pub async fn build(
         index: KeyIndex::default(),
         progress: Progress::default(),
         unsaved: Unsaved::default(),
+        leases: Leases::new(node),
+        requests: Requests::default(),
+        places: Places::default(),
+        decisions: Decisions::default(),
+        may_ask: config.catalogue.place(API_KEYS_VERIFY).into_iter().collect(),
         ring,
         format: config.format.clone(),
         catalogue: config.catalogue.clone(),
@@ -69,6 +98,7 @@ pub async fn build(
     let new = NewWorkspace {
         name: "My workspace".into(),
         seats: config.limits.seats,
+        billing: config.limits.billing.clone(),
         owner_email: config.admin_email.clone(),
         admin_api_key: config.admin_api_key.clone(),
     };
@@ -76,6 +106,7 @@ pub async fn build(
     if first.is_none() {
         check_pepper(&app).await?;
     }
+    credits::sweep(&app, true).await?;
     follow::load(&app).await?;
     app.ready.store(true, std::sync::atomic::Ordering::Release);
     Ok((app, first))

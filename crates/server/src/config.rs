@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use stead_api::permission::{Catalogue, Permission};
 use stead_api::secret::{DEFAULT_PREFIX, Form, Format, MAX_LENGTH, Secret};
+use stead_verify::period::Billing;
 
 /// One setting, for the command line's help and for the documentation.
 pub struct Setting {
@@ -46,6 +47,8 @@ pub const SETTINGS: &[Setting] = &[
     secret("admin-api-key", "The owner's key at the first start, at least 32 characters [a random one, printed once]"),
     secret("pepper", "Peppers as <version>:<64 hex digits>[,…] instead of the file in the data directory"),
     setting("seats", "Seats of the workspace that the first start makes; one seat has no service accounts [10]"),
+    setting("billing-day", "Day of the month on which a new workspace's credits begin anew, 1–31 [1]"),
+    setting("billing-zone", "The zone of that day, as in Europe/Berlin [UTC]"),
     setting(
         "max-staleness",
         "Seconds after which a node that can't reach PostgreSQL stops answering verifications [60]",
@@ -99,6 +102,8 @@ pub enum Place {
 pub struct Limits {
     /// Seats of a new workspace.
     pub seats: i64,
+    /// Day and zone on which a new workspace's credits begin anew.
+    pub billing: (i64, String),
     /// Service accounts in a workspace.
     pub accounts: usize,
     /// Keys of one account that are not revoked.
@@ -193,6 +198,10 @@ impl Config {
             limits: Limits {
                 max_staleness: sources.count("max-staleness", 60, 1..=3600).unsigned_abs(),
                 seats: sources.count("seats", 10, 1..=1_000_000),
+                billing: (
+                    sources.count("billing-day", 1, 1..=31),
+                    sources.read("billing-zone", zone).unwrap_or_else(|| "UTC".into()),
+                ),
                 accounts: usize::try_from(sources.count("max-accounts", 20, 1..=100_000)).unwrap_or(20),
                 keys_per_account: usize::try_from(sources.count("max-keys-per-account", 1000, 1..=1_000_000))
                     .unwrap_or(1000),
@@ -244,6 +253,13 @@ impl Sources<'_> {
     fn count(&mut self, name: &str, default: i64, range: std::ops::RangeInclusive<i64>) -> i64 {
         let what = format!("must be a number from {} to {}", range.start(), range.end());
         self.read(name, |text| text.parse().ok().filter(|number| range.contains(number)).ok_or(what)).unwrap_or(default)
+    }
+}
+
+fn zone(text: &str) -> Result<String, String> {
+    match Billing::new(1, text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("must be the name of a time zone, as in Europe/Berlin".into()),
     }
 }
 

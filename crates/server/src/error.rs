@@ -34,12 +34,21 @@ pub struct Refusal {
     pub missing: Option<Vec<String>>,
     /// The key a retried request made.
     pub key_id: Option<KeyId>,
+    /// Seconds after which it is worth asking again.
+    pub retry_after: Option<u64>,
 }
 
 impl Failure {
     /// A refusal with nothing to add.
     pub fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::Refused(Box::new(Refusal { code, message: message.into(), param: None, missing: None, key_id: None }))
+        Self::Refused(Box::new(Refusal {
+            code,
+            message: message.into(),
+            param: None,
+            missing: None,
+            key_id: None,
+            retry_after: None,
+        }))
     }
 
     /// A refusal that one parameter is to blame for.
@@ -50,6 +59,7 @@ impl Failure {
             param: Some(param),
             missing: None,
             key_id: None,
+            retry_after: None,
         }))
     }
 
@@ -62,6 +72,19 @@ impl Failure {
             param: None,
             missing: Some(missing),
             key_id: None,
+            retry_after: None,
+        }))
+    }
+
+    /// A limit stands in the way for some seconds.
+    pub fn limited(message: impl Into<String>, retry_after: u64) -> Self {
+        Self::Refused(Box::new(Refusal {
+            code: ErrorCode::RateLimitExceeded,
+            message: message.into(),
+            param: None,
+            missing: None,
+            key_id: None,
+            retry_after: Some(retry_after),
         }))
     }
 

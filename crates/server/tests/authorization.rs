@@ -17,6 +17,8 @@ on_both_stores! {
 /// How a route is called so that it would succeed: path with real ids, and a body.
 fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
     let path = route.path.replace("{service_account_user_id}", &key.account).replace("{api_key_id}", &key.id);
+    let path = path.replace("{lease_id}", "lea_0000000000000000000000");
+    let path = path.replace("{decision_id}", "dec_0000000000000000000000");
     let body = match route.id {
         "list_service_accounts"
         | "get_service_account"
@@ -28,6 +30,10 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         | "undo_service_account_api_key_rotation"
         | "list_api_keys"
         | "get_user"
+        | "get_own_api_key"
+        | "get_decision"
+        | "list_decisions"
+        | "release_lease"
         | "health"
         | "ready"
         | "openapi" => Value::Null,
@@ -35,6 +41,8 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         "update_service_account" | "update_service_account_api_key" => json!({"name": "changed"}),
         "rotate_service_account_api_key" => json!({}),
         "verify_api_key" => json!({"api_key": key.secret}),
+        "verify_api_keys" => json!({"requests": [{"api_key": key.secret}]}),
+        "simulate_api_key" => json!({}),
         "disable_own_api_key" => return Some((format!("{path}?api_key_name=self"), Value::Null)),
         _ => return None,
     };

@@ -198,7 +198,12 @@ impl World {
 
     /// The same server after a restart; writes what was merged in memory first, as a clean stop does.
     pub async fn restarted(self, ring: Ring) -> Self {
-        stead_server::verify::usage::flush(&self.app).await.unwrap();
+        stead_server::verify::usage::close(&self.app).await.unwrap();
+        self.killed(ring).await
+    }
+
+    /// The same server after it was killed in the middle.
+    pub async fn killed(self, ring: Ring) -> Self {
         let (location, clock, settings, dir) =
             (self.location.clone(), self.clock.clone(), self.settings.clone(), self.dir.clone());
         let (admin, workspace) = (self.admin.clone(), self.workspace.clone());
@@ -341,8 +346,13 @@ impl World {
 
     /// A second workspace's owner key.
     pub async fn foreign_admin(&self) -> String {
-        let new =
-            NewWorkspace { name: "theirs".into(), seats: 5, owner_email: "o@example.com".into(), admin_api_key: None };
+        let new = NewWorkspace {
+            name: "theirs".into(),
+            seats: 5,
+            billing: (1, "UTC".into()),
+            owner_email: "o@example.com".into(),
+            admin_api_key: None,
+        };
         let made = workspaces::create(&self.app, new, false).await.unwrap().unwrap();
         made.admin_api_key.unwrap().expose().to_owned()
     }

@@ -8,11 +8,13 @@
 mod accounts;
 mod authorization;
 mod bad_input;
+mod decisions;
 mod description;
 mod harness;
 mod idempotency;
 mod integrity;
 mod keys;
+mod limits;
 mod nodes;
 mod power;
 mod rotation;

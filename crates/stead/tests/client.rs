@@ -16,6 +16,7 @@ fn about(secret: &Secret) -> VerifyApiKey {
         request_id: None,
         resource: None,
         concurrency: None,
+        lease_seconds: None,
         explain: Some(true),
         at_least: None,
     }

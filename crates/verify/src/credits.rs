@@ -107,6 +107,16 @@ impl Credits {
         if elapsed < self.lease.until { self.lease.granted - self.lease.spent } else { 0 }
     }
 
+    /// What is left of the lease, whether or not it may still be spent from.
+    pub fn held(&self) -> u64 {
+        self.lease.granted - self.lease.spent
+    }
+
+    /// Spends nothing more of the lease until the store is heard again: it is about to be given back.
+    pub fn freeze(&mut self) {
+        self.lease.until = 0;
+    }
+
     /// When the store was last heard on this month.
     pub fn heard_at(&self) -> Option<u64> {
         self.heard_at

@@ -33,10 +33,21 @@ impl PermissionSet {
         Self(std::array::from_fn(|word| self.0[word] & !held.0[word]))
     }
 
+    /// The places, in order.
+    pub fn places(self) -> impl Iterator<Item = u8> {
+        let of_word = |(number, mut word): (u8, u64)| {
+            std::iter::from_fn(move || {
+                let place = u8::try_from(word.trailing_zeros()).ok().filter(|place| *place < 64)?;
+                word &= word - 1;
+                Some(number * 64 + place)
+            })
+        };
+        (0_u8..).zip(self.0).flat_map(of_word)
+    }
+
     /// The names, in the catalogue's order.
     pub fn names(self, catalogue: &Catalogue) -> Vec<String> {
-        let held = |place: &u8| self.0[usize::from(*place) / 64] & (1 << (place % 64)) != 0;
-        (0..=u8::MAX).filter(held).map(|place| catalogue.name(place).to_owned()).collect()
+        self.places().map(|place| catalogue.name(place).to_owned()).collect()
     }
 }
 

@@ -3,9 +3,9 @@
 use super::Door;
 use crate::app::App;
 use crate::error::Failure;
-use crate::members::{self, Access, Caller, Request as Origin};
+use crate::members::{self, Access, Caller, CallerKey, Request as Origin};
 use crate::store::Tx;
-use crate::verify::{Manner, verify};
+use crate::verify::{Attempt, Manner, answer, attempt};
 use crate::workspaces;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -18,7 +18,7 @@ use stead_api::id::{RequestId, WorkspaceId};
 use stead_api::permission::Catalogue;
 use stead_api::secret::MAX_LENGTH;
 use stead_api::verify::DecisionCode;
-use stead_verify::decide::Ask;
+use stead_verify::decide::{Ask, Hop};
 use stead_verify::index::KeyRecord;
 use stead_verify::permissions::PermissionSet;
 
@@ -72,7 +72,13 @@ pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) ->
 fn identify(gate: &Gate, request: &Request) -> Result<Caller, Failure> {
     let presented = credential(request.headers())?;
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
-    let key = authenticate(&gate.app, presented, peer, gate.access)?;
+    let record = authenticate(&gate.app, presented, peer, gate.access)?;
+    let index = &gate.app.index;
+    let key = CallerKey {
+        id: record.id(),
+        principal_id: index.principal(&record).id.clone(),
+        workspace_id: index.workspace(&record).id.clone(),
+    };
     let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let origin = Origin {
         id: request.extensions().get::<RequestId>().cloned().unwrap_or_else(|| "".into()),
@@ -116,12 +122,16 @@ fn invalid() -> Failure {
     Failure::refused(ErrorCode::InvalidApiKey, "The API key is not valid.")
 }
 
-fn authenticate(app: &App, presented: &str, peer: Option<IpAddr>, access: Access) -> Result<Arc<KeyRecord>, Failure> {
-    let ask = Ask { permissions: needed(&app.catalogue, access)?, ip: peer, cost: 0 };
-    let verdict = verify(app, presented, &ask, Manner::default())?;
+fn authenticate(app: &App, presented: &str, peer: Option<IpAddr>, access: Access) -> Result<KeyRecord, Failure> {
+    let ask = Ask { permissions: needed(&app.catalogue, access)?, ip: peer, hop: Hop::Peer, ..Ask::default() };
+    // Nothing is charged, so it never has to wait for credits.
+    let Attempt::Decided(verdict) = attempt(app, presented, &ask, Manner::default())? else {
+        return Err(Failure::Defect("a caller is charged".into()));
+    };
     let refuse = |code, message: &str| Err(Failure::refused(code, message));
-    match (verdict.code, verdict.key) {
-        (DecisionCode::Valid, Some(key)) => Ok(key),
+    let limit = verdict.key.as_ref().and_then(|key| answer::limit(key, &verdict));
+    match (verdict.code, limit) {
+        (DecisionCode::Valid, _) => verdict.key.ok_or_else(|| Failure::Defect("a valid key without a record".into())),
         (DecisionCode::Revoked, _) => refuse(ErrorCode::ApiKeyRevoked, "The API key was revoked."),
         (DecisionCode::WorkspaceDisabled, _) => refuse(ErrorCode::WorkspaceDisabled, "The workspace is disabled."),
         (DecisionCode::AccountDisabled, _) => {
@@ -135,9 +145,16 @@ fn authenticate(app: &App, presented: &str, peer: Option<IpAddr>, access: Access
         (DecisionCode::InsufficientPermissions, _) => {
             Err(members::lacks_permission(access.permission().unwrap_or_default()))
         }
-        (DecisionCode::Malformed | DecisionCode::NotFound | DecisionCode::Valid | DecisionCode::UsageExceeded, _) => {
-            Err(invalid())
+        // Never "invalid": the key is good, and will work again.
+        (DecisionCode::RateLimited | DecisionCode::UsageExceeded, Some(limit)) => {
+            let message =
+                format!("The API key's limit `{}` is reached; try again in {} s.", limit.name, limit.retry_after);
+            Err(Failure::limited(message, limit.retry_after))
         }
+        (DecisionCode::RateLimited | DecisionCode::UsageExceeded, None) => {
+            Err(Failure::limited("A limit of the API key is reached; try again later.", 1))
+        }
+        (DecisionCode::Malformed | DecisionCode::NotFound, _) => Err(invalid()),
     }
 }
 

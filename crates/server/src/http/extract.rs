@@ -19,14 +19,14 @@ pub const MAX_BODY: usize = 64 * 1024;
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// The bytes of a body that is JSON, or empty.
-pub struct JsonBytes(pub Bytes);
+pub struct JsonBytes<const MOST: usize = MAX_BODY>(pub Bytes);
 
-impl<S: Sync> FromRequest<S> for JsonBytes {
+impl<S: Sync, const MOST: usize> FromRequest<S> for JsonBytes<MOST> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
-        let bytes = read(body).await?;
+        let bytes = read(body, MOST).await?;
         if !bytes.is_empty() && !is_json(&parts.headers) {
             return Err(Failure::refused(
                 ErrorCode::InvalidContentType,
@@ -37,10 +37,10 @@ impl<S: Sync> FromRequest<S> for JsonBytes {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Failure> {
-    let collected = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+async fn read(body: Body, most: usize) -> Result<Bytes, Failure> {
+    let collected = Limited::new(body, most).collect().await.map_err(|error| {
         if error.downcast_ref::<LengthLimitError>().is_some() {
-            Failure::refused(ErrorCode::RequestTooLarge, format!("The body is larger than {MAX_BODY} bytes."))
+            Failure::refused(ErrorCode::RequestTooLarge, format!("The body is larger than {most} bytes."))
         } else {
             Failure::refused(ErrorCode::BadRequest, "The body could not be read to its end.")
         }
@@ -79,7 +79,7 @@ impl<S: Sync> FromRequest<S> for JsonObject {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         // Elsewhere the header means nothing: those methods do the same thing however often they come.
         let key = if method == Method::POST { idempotency_key(request.headers())? } else { None };
-        let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
+        let JsonBytes(bytes) = JsonBytes::<MAX_BODY>::from_request(request, state).await?;
         let value = parse(&bytes)?;
         object(&value)?;
         let Value::Object(object) = value else { unreachable!("the line above refused everything else") };

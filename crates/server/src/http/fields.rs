@@ -7,14 +7,18 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
 use stead_api::error::FieldError;
-use stead_api::key::{Change, Permissions};
+use stead_api::key::{Change, Permissions, RateLimit, RateLimitScope};
 use stead_api::permission::Catalogue;
+use stead_verify::limits::MAX_RATE_LIMITS;
 
 /// Most networks of a key (wire §7.2).
 const MAX_NETWORKS: usize = 100;
 /// Numbers on the wire must be exact in every client: up to 2^53 − 1.
 pub const MAX_NUMBER: i64 = 9_007_199_254_740_991;
 
+/// Most uses that a rate limit can allow, and its longest window in seconds: 31 days.
+const MAX_RATE: i64 = 1_000_000_000;
+const LONGEST_WINDOW: i64 = 31 * 86_400;
 /// The last second of the year 9999: later ones have no place in RFC 3339.
 const LAST_SECOND: i64 = 253_402_300_799;
 
@@ -207,6 +211,64 @@ impl<'a> Fields<'a> {
         self.mistakes.push(mistake);
     }
 
+    /// Rate limits, or absent.
+    pub fn rate_limits(&mut self, name: &str) -> Option<Vec<RateLimit>> {
+        let value = self.value(name)?;
+        self.rate_limits_of(name, value)
+    }
+
+    /// Rate limits in a PATCH.
+    pub fn rate_limits_change(&mut self, name: &str) -> Option<Change<Vec<RateLimit>>> {
+        self.change(name, |fields, value| fields.rate_limits_of(name, value))
+    }
+
+    fn rate_limits_of(&mut self, name: &str, value: &Value) -> Option<Vec<RateLimit>> {
+        let Value::Array(items) = value else {
+            self.mistake(name, "list_type", "Input should be a valid list");
+            return None;
+        };
+        if items.len() > MAX_RATE_LIMITS {
+            self.mistake(name, "too_long", format!("List should have at most {MAX_RATE_LIMITS} items"));
+            return None;
+        }
+        let before = self.mistakes.len();
+        let mut limits: Vec<RateLimit> = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
+            match item.as_object() {
+                None => self.item_mistake(name, place, "model_attributes_type", "Input should be a valid object"),
+                Some(object) => {
+                    let mut fields = Fields::new(object);
+                    let limit = fields.rate_limit();
+                    if limits.iter().any(|other| other.name == limit.name) {
+                        fields.mistake("name", "value_error", "another rate limit of the key has this name");
+                    }
+                    limits.push(limit);
+                    self.mistakes.extend(fields.mistakes.into_iter().map(|mistake| within(mistake, name, place)));
+                }
+            }
+        }
+        (self.mistakes.len() == before).then_some(limits)
+    }
+
+    fn rate_limit(&mut self) -> RateLimit {
+        let mut required = |name: &str, least, most| {
+            if self.value(name).is_none() {
+                self.mistake(name, "missing", "Field required");
+            }
+            self.number(name, least, most).unwrap_or_default()
+        };
+        let (limit, window_seconds) = (required("limit", 0, MAX_RATE), required("window_seconds", 1, LONGEST_WINDOW));
+        let per = match self.value("per").map(Value::as_str) {
+            None | Some(Some("key")) => RateLimitScope::Key,
+            Some(Some("lineage")) => RateLimitScope::Lineage,
+            Some(_) => {
+                self.mistake("per", "enum", "Input should be 'key' or 'lineage'");
+                RateLimitScope::Key
+            }
+        };
+        RateLimit { name: self.required_text("name", 64), limit, window_seconds, per }
+    }
+
     /// A list of permissions or the word `all`, or absent (for a PATCH: `"no_update"` too).
     pub fn permissions(&mut self, name: &str, catalogue: &Catalogue) -> Option<Permissions> {
         match self.value(name)? {
@@ -267,6 +329,12 @@ impl<'a> Fields<'a> {
         }
         official.or(brief)
     }
+}
+
+/// A mistake in an item of a list, told as one of the whole body.
+pub fn within(mut mistake: FieldError, list: &str, place: usize) -> FieldError {
+    mistake.loc.splice(1..1, [list.into(), place.into()]);
+    mistake
 }
 
 /// Whether a character may stand in a name: no control characters, and none that turn the direction of the text or

@@ -32,6 +32,23 @@ pub fn json(value: &impl Serialize) -> Answer {
     Ok(Json(value).into_response())
 }
 
+/// JSON that is written already.
+pub fn json_bytes(bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
+}
+
+/// What a caller is told of a failure: its code and its sentence.
+pub fn told(failure: &Failure) -> (ErrorCode, String) {
+    match failure {
+        Failure::Refused(refusal) => (refusal.code, refusal.message.clone()),
+        Failure::Invalid(_) => (ErrorCode::InvalidParameters, "The input has mistakes.".into()),
+        other => {
+            let refusal = unforeseen(other);
+            (refusal.code, refusal.message)
+        }
+    }
+}
+
 /// A committed value as JSON, with its revision.
 pub fn committed<T>(committed: &Committed<T>, body: &impl Serialize) -> Answer {
     let mut response = Json(body).into_response();
@@ -62,11 +79,11 @@ pub fn write_out(failure: &Failure, request_id: &RequestId) -> Response {
             return (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response();
         }
         Failure::Refused(told) => {
-            retry_after = None;
+            retry_after = told.retry_after;
             &**told
         }
         other => {
-            retry_after = matches!(other, Failure::Store(store::Error::Unavailable(_))).then_some("1");
+            retry_after = matches!(other, Failure::Store(store::Error::Unavailable(_))).then_some(1);
             refusal = unforeseen(other);
             &refusal
         }
@@ -92,7 +109,7 @@ pub fn write_out(failure: &Failure, request_id: &RequestId) -> Response {
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey header=\"xi-api-key\""));
     }
     if let Some(seconds) = retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -110,5 +127,5 @@ fn unforeseen(failure: &Failure) -> Refusal {
         ),
         _ => (ErrorCode::InternalError, "Something is wrong with the server. Nothing was changed."),
     };
-    Refusal { code, message: message.into(), param: None, missing: None, key_id: None }
+    Refusal { code, message: message.into(), param: None, missing: None, key_id: None, retry_after: None }
 }

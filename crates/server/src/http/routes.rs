@@ -11,10 +11,12 @@ use std::sync::Arc;
 use stead_api::account::{
     CreateServiceAccount, CreatedServiceAccount, ServiceAccount, ServiceAccountList, Status, UpdateServiceAccount,
 };
-use stead_api::key::{ApiKey, ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, RotateApiKey, UpdateApiKey};
+use stead_api::key::{
+    ApiKey, ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, OwnApiKey, RotateApiKey, UpdateApiKey,
+};
 use stead_api::permission::{SERVICE_ACCOUNT_WRITE, WORKSPACE_READ};
 use stead_api::user::User;
-use stead_api::verify::{Decision, VerifyApiKey};
+use stead_api::verify::{Decision, Decisions, PastDecision, PastDecisions, Simulate, VerifyApiKey, VerifyApiKeys};
 
 /// One route.
 pub struct Route {
@@ -227,6 +229,74 @@ pub fn routes() -> Vec<Route> {
                 Access::Asker,
                 "May this key do that?",
                 post(verify::routes::verify_api_key),
+            )
+        },
+        Route {
+            body: Some(schema::<VerifyApiKeys>),
+            answer: Some(schema::<Decisions>),
+            ..row(
+                "verify_api_keys",
+                Method::POST,
+                "/v1/api-keys/verify-batch",
+                Access::Asker,
+                "Up to 1,000 questions at once, 1 MiB; the answers come in their order",
+                post(verify::routes::verify_api_keys),
+            )
+        },
+        Route {
+            answer: Some(schema::<Status>),
+            ..row(
+                "release_lease",
+                Method::POST,
+                "/v1/api-keys/leases/{lease_id}/release",
+                Access::Asker,
+                "Give back the place that a concurrency limit gave out, when the work is done",
+                post(verify::routes::release_lease),
+            )
+        },
+        Route {
+            body: Some(schema::<Simulate>),
+            answer: Some(schema::<Decision>),
+            ..row(
+                "simulate_api_key",
+                Method::POST,
+                "/v1/api-keys/{api_key_id}/simulate",
+                Access::Manager(WORKSPACE_READ),
+                "What would be decided about a key, with every check; takes nothing and needs no secret",
+                post(verify::routes::simulate),
+            )
+        },
+        Route {
+            answer: Some(schema::<PastDecisions>),
+            ..row(
+                "list_decisions",
+                Method::GET,
+                "/v1/decisions",
+                Access::Manager(WORKSPACE_READ),
+                "The latest denials, and a sample of the rest, of the node that answers; the newest first",
+                get(verify::routes::list_decisions),
+            )
+        },
+        Route {
+            answer: Some(schema::<PastDecision>),
+            ..row(
+                "get_decision",
+                Method::GET,
+                "/v1/decisions/{decision_id}",
+                Access::Manager(WORKSPACE_READ),
+                "Why a recent question was answered as it was",
+                get(verify::routes::get_decision),
+            )
+        },
+        Route {
+            answer: Some(schema::<OwnApiKey>),
+            ..row(
+                "get_own_api_key",
+                Method::GET,
+                "/v1/api-keys/self",
+                Access::AnyKey,
+                "The key that makes this call; any key may ask",
+                get(keys::routes::own),
             )
         },
         Route {

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::feed::{follow, idempotency};
 use crate::store::{Tx, Written};
-use crate::verify::usage::{self, Kind};
+use crate::verify::{credits, usage};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -26,8 +26,8 @@ pub struct Jobs {
 pub fn start(app: &Arc<App>) -> Jobs {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    let credits = |app: Arc<App>| async move { usage::flush_queue(&app, Kind::Credits).await };
-    let uses = |app: Arc<App>| async move { usage::flush_queue(&app, Kind::Use).await };
+    let credits = |app: Arc<App>| async move { credits::settle(&app).await };
+    let uses = |app: Arc<App>| async move { usage::flush_uses(&app).await };
     tasks.spawn(every(CREDITS, app.clone(), stopped.clone(), "save credits", credits));
     tasks.spawn(every(USES, app.clone(), stopped.clone(), "save last uses", uses));
     tasks.spawn(every(FORGET, app.clone(), stopped.clone(), "forget", forget));
@@ -41,7 +41,7 @@ pub fn start(app: &Arc<App>) -> Jobs {
 pub async fn finish(app: &Arc<App>, jobs: Jobs) {
     jobs.stop.send_replace(true);
     jobs.tasks.join_all().await;
-    if let Err(failure) = usage::flush(app).await {
+    if let Err(failure) = usage::close(app).await {
         tracing::error!("the last uses and credits could not be saved: {failure:?}");
     }
 }
@@ -68,6 +68,10 @@ async fn every<F: Future<Output = Result<(), Failure>>>(
 }
 
 async fn forget(app: Arc<App>) -> Result<(), Failure> {
+    app.places.forget_ended(app.elapsed());
+    if app.store.is_shared() {
+        credits::sweep(&app, false).await?;
+    }
     let now = app.clock.now();
     let work = move |tx: &mut Tx<'_>| -> Result<(), Failure> {
         idempotency::forget_old(tx, now)?;

@@ -30,10 +30,10 @@ use stead_api::time::Timestamp;
 use stead_verify::pepper::Label;
 
 pub use queries::Filter;
-use reading::{addressed_key, addressed_owner, live, not_found, view};
+use reading::{addressed_key, addressed_owner, live, view};
 pub use reading::{
-    all_unrevoked, broken_seals, each_fact, fact, find, get, last_use_of, last_uses, list, of_principal,
-    rows_of_principal, search,
+    all_unrevoked, broken_seals, each_fact, fact, find, get, last_use_of, last_uses, list, month_of, not_found,
+    of_principal, own, rows_of_principal, search,
 };
 pub use row::{KeyRow, standing};
 
@@ -78,6 +78,7 @@ pub async fn create(
         row.tts_concurrency_limit = new.tts_concurrency_limit;
         row.dubbing_concurrency_limit = new.dubbing_concurrency_limit;
         row.music_concurrency_limit = new.music_concurrency_limit;
+        row.rate_limits = new.rate_limits.clone().filter(|limits| !limits.is_empty());
         row.third_party_disable_allowed = new.third_party_disable_allowed;
         row.expires_at = expires_at;
         power::check_whole(&m.authority, &row)?;
@@ -129,6 +130,7 @@ fn mint(m: &Mutation<'_, '_>, principal: &PrincipalId) -> (Secret, KeyRow) {
         tts_concurrency_limit: None,
         dubbing_concurrency_limit: None,
         music_concurrency_limit: None,
+        rate_limits: None,
         third_party_disable_allowed: None,
         is_disabled: false,
         disable_reason: None,
@@ -225,6 +227,8 @@ fn changed(old: &KeyRow, change: &UpdateApiKey, now: Timestamp) -> Result<KeyRow
     set(&mut row.tts_concurrency_limit, change.tts_concurrency_limit.as_ref());
     set(&mut row.dubbing_concurrency_limit, change.dubbing_concurrency_limit.as_ref());
     set(&mut row.music_concurrency_limit, change.music_concurrency_limit.as_ref());
+    set(&mut row.rate_limits, change.rate_limits.as_ref());
+    row.rate_limits = row.rate_limits.filter(|limits| !limits.is_empty());
     match &change.expires_at_unix {
         Some(Change::Clear) => row.expires_at = None,
         Some(Change::Set(seconds)) => row.expires_at = future(now, Some(*seconds))?,
@@ -252,7 +256,7 @@ fn differences(old: &KeyRow, new: &KeyRow) -> Map<String, Value> {
         tts_concurrency_limit,
         dubbing_concurrency_limit
     );
-    note!(music_concurrency_limit, third_party_disable_allowed, is_disabled, disable_reason, expires_at);
+    note!(music_concurrency_limit, rate_limits, third_party_disable_allowed, is_disabled, disable_reason, expires_at);
     details
 }
 

@@ -9,6 +9,7 @@ use crate::members::Authority;
 use ipnet::IpNet;
 use stead_api::error::ErrorCode;
 use stead_api::id::PrincipalId;
+use stead_api::key::{RateLimit, RateLimitScope};
 
 /// One way in which a key can be stronger than another.
 struct Dimension {
@@ -18,7 +19,7 @@ struct Dimension {
     exceeds: fn(&KeyRow, &KeyRow) -> bool,
 }
 
-const DIMENSIONS: [Dimension; 6] = [
+const DIMENSIONS: [Dimension; 7] = [
     Dimension { param: "permissions", exceeds: |a, b| beyond_list(a.permissions.as_deref(), b.permissions.as_deref()) },
     Dimension { param: "expires_at_unix", exceeds: |a, b| beyond_number(a.expires_at, b.expires_at) },
     Dimension {
@@ -32,6 +33,10 @@ const DIMENSIONS: [Dimension; 6] = [
             beyond_number(a.tts_concurrency_limit, b.tts_concurrency_limit)
                 || beyond_number(a.music_concurrency_limit, b.music_concurrency_limit)
         },
+    },
+    Dimension {
+        param: "rate_limits",
+        exceeds: |a, b| beyond_rates(a.rate_limits.as_deref().unwrap_or(&[]), b.rate_limits.as_deref().unwrap_or(&[])),
     },
     Dimension {
         param: "dubbing_concurrency_limit",
@@ -99,6 +104,16 @@ fn beyond_networks(a: Option<&[String]>, b: Option<&[String]>) -> bool {
     b.is_some_and(|b| a.is_none_or(|a| a.iter().any(|network| !within(network, b))))
 }
 
+/// Each limit of the second needs one of the first that allows no more at once and no more in the long run.
+fn beyond_rates(a: &[RateLimit], b: &[RateLimit]) -> bool {
+    let slower = |a: &RateLimit, b: &RateLimit| {
+        let (in_a, in_b) =
+            (i128::from(a.limit) * i128::from(b.window_seconds), i128::from(b.limit) * i128::from(a.window_seconds));
+        a.limit <= b.limit && in_a <= in_b && (b.per == RateLimitScope::Key || a.per == RateLimitScope::Lineage)
+    };
+    b.iter().any(|b| !a.iter().any(|a| slower(a, b)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +137,24 @@ mod tests {
             beyond_list(ab.as_deref(), a.as_deref())
                 && beyond_list(None, ab.as_deref())
                 && beyond_list(a.as_deref(), none.as_deref())
+        );
+    }
+
+    #[test]
+    fn a_rate_must_be_as_slow_as_the_callers() {
+        let rate = |limit, window_seconds, per| RateLimit { name: "r".into(), limit, window_seconds, per };
+        let (ten, many) = (rate(10, 60, RateLimitScope::Key), rate(100, 60, RateLimitScope::Key));
+        assert!(!beyond_rates(&[], &[]) && !beyond_rates(std::slice::from_ref(&ten), &[]));
+        assert!(
+            beyond_rates(&[], std::slice::from_ref(&ten)) && beyond_rates(&[many.clone()], std::slice::from_ref(&ten))
+        );
+        assert!(!beyond_rates(&[many, ten.clone()], std::slice::from_ref(&ten)));
+        // As many at once, but sooner again; and as slow, but more at once.
+        assert!(beyond_rates(&[rate(10, 30, RateLimitScope::Key)], std::slice::from_ref(&ten)));
+        assert!(beyond_rates(&[rate(20, 120, RateLimitScope::Key)], std::slice::from_ref(&ten)));
+        let shared = rate(10, 60, RateLimitScope::Lineage);
+        assert!(
+            beyond_rates(std::slice::from_ref(&ten), std::slice::from_ref(&shared)) && !beyond_rates(&[shared], &[ten])
         );
     }
 

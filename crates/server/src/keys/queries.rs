@@ -5,6 +5,7 @@ use crate::error::Failure;
 use crate::store::{Arg, Error, Row, Tx};
 use stead_api::error::ErrorCode;
 use stead_api::id::{KeyId, PrincipalId, WorkspaceId};
+use stead_api::key::RateLimit;
 use stead_api::time::Timestamp;
 
 macro_rules! columns {
@@ -12,7 +13,8 @@ macro_rules! columns {
         "k.id, k.principal_id, k.lineage_id, k.name, k.description, k.hint, k.digest, k.pepper_version, k.is_foreign, \
          k.permissions, k.allowed_ips, k.character_limit, k.tts_concurrency_limit, k.dubbing_concurrency_limit, \
          k.music_concurrency_limit, k.third_party_disable_allowed, k.is_disabled, k.disable_reason, k.created_at, \
-         k.expires_at, k.revoked_at, k.rotated_from, k.rotated_to, k.unrotated_expires_at, k.version, k.seal, k.workspace_id"
+         k.expires_at, k.revoked_at, k.rotated_from, k.rotated_to, k.unrotated_expires_at, k.version, k.seal, \
+         k.rate_limits, k.workspace_id"
     };
 }
 
@@ -56,11 +58,12 @@ fn read(row: &Row) -> Result<KeyRow, Error> {
         unrotated_expires_at: row.get(23)?,
         version: row.get(24)?,
         seal: row.get(25)?,
+        rate_limits: rate_limits(row, 26)?,
     })
 }
 
 fn read_with_use(row: &Row) -> Result<(KeyRow, Option<i64>), Error> {
-    Ok((read(row)?, row.get(27)?))
+    Ok((read(row)?, row.get(28)?))
 }
 
 /// A JSON list. One that can't be read is empty, which means nothing and nowhere, never everything.
@@ -69,8 +72,17 @@ fn list(row: &Row, column: usize) -> Result<Option<Vec<String>>, Error> {
     Ok(text.map(|text| serde_json::from_str(&text).unwrap_or_default()))
 }
 
-fn json(list: Option<&Vec<String>>) -> Arg {
-    list.map(|list| serde_json::Value::from(list.clone()).to_string()).into()
+/// The same for rate limits. They are under the row's seal, so what can't be read was not written here.
+fn rate_limits(row: &Row, column: usize) -> Result<Option<Vec<RateLimit>>, Error> {
+    let text: Option<String> = row.get(column)?;
+    let read = |text: &String| {
+        serde_json::from_str(text).map_err(|_| Error::Defect("stored rate limits can't be read".into()))
+    };
+    text.as_ref().map(read).transpose()
+}
+
+fn json(list: Option<&Vec<impl serde::Serialize>>) -> Arg {
+    list.and_then(|list| serde_json::to_string(list).ok()).into()
 }
 
 pub(super) fn find(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &str) -> Result<Option<KeyRow>, Error> {
@@ -202,7 +214,7 @@ pub(super) fn each(
     mut take: impl FnMut(WorkspaceId, KeyRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let sql = concat!("SELECT ", columns!(), " FROM api_keys k WHERE k.revoked_at IS NULL OR k.revoked_at > $1");
-    tx.each(sql, &[since.0.into()], |row| take(row.get::<String>(26)?.into(), read(&row)?))
+    tx.each(sql, &[since.0.into()], |row| take(row.get::<String>(27)?.into(), read(&row)?))
 }
 
 /// Takes the digest for this key; refused if another key, of whatever workspace, has the same secret.
@@ -222,9 +234,9 @@ pub(super) fn save(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &KeyRow) -> Re
         "INSERT INTO api_keys (id, principal_id, lineage_id, name, description, hint, digest, pepper_version, is_foreign, \
          permissions, allowed_ips, character_limit, tts_concurrency_limit, dubbing_concurrency_limit, \
          music_concurrency_limit, third_party_disable_allowed, is_disabled, disable_reason, created_at, expires_at, \
-         revoked_at, rotated_from, rotated_to, unrotated_expires_at, version, seal, workspace_id) \
+         revoked_at, rotated_from, rotated_to, unrotated_expires_at, version, seal, rate_limits, workspace_id) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-         $23, $24, $25, $26, $27) ON CONFLICT (workspace_id, id) DO UPDATE SET name = excluded.name, \
+         $23, $24, $25, $26, $27, $28) ON CONFLICT (workspace_id, id) DO UPDATE SET name = excluded.name, \
          description = excluded.description, permissions = excluded.permissions, allowed_ips = excluded.allowed_ips, \
          character_limit = excluded.character_limit, tts_concurrency_limit = excluded.tts_concurrency_limit, \
          dubbing_concurrency_limit = excluded.dubbing_concurrency_limit, \
@@ -232,7 +244,7 @@ pub(super) fn save(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &KeyRow) -> Re
          third_party_disable_allowed = excluded.third_party_disable_allowed, is_disabled = excluded.is_disabled, \
          disable_reason = excluded.disable_reason, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at, \
          rotated_to = excluded.rotated_to, unrotated_expires_at = excluded.unrotated_expires_at, \
-         version = excluded.version, seal = excluded.seal",
+         version = excluded.version, seal = excluded.seal, rate_limits = excluded.rate_limits",
         &[
             row.id.as_str().into(),
             row.principal_id.as_str().into(),
@@ -260,6 +272,7 @@ pub(super) fn save(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &KeyRow) -> Re
             row.unrotated_expires_at.into(),
             row.version.into(),
             row.seal.clone().into(),
+            json(row.rate_limits.as_ref()),
             workspace.as_str().into(),
         ],
     )

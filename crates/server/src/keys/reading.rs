@@ -13,12 +13,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use stead_api::error::ErrorCode;
 use stead_api::id::{KeyId, PrincipalId, WorkspaceId};
-use stead_api::key::{ApiKey, Limit, PlatformLimits};
+use stead_api::key::{ApiKey, Limit, OwnApiKey, PlatformLimits};
 use stead_api::permission::Catalogue;
 use stead_api::time::Timestamp;
 use stead_verify::facts::Fact;
+use stead_verify::index::KeyRecord;
 use stead_verify::pepper::Ring;
-use stead_verify::period::Month;
+use stead_verify::period::Period;
 
 /// The mirror says `REVOKED` for this long, `NOT_FOUND` afterwards; the store keeps the row for ever.
 const REVOKED_SECONDS: i64 = 30 * 24 * 60 * 60;
@@ -120,17 +121,16 @@ pub fn last_uses(app: &App, tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<
 
 /// What the store knows of a key's last use, and what this node knows better.
 fn last_use(app: &App, key: &KeyId, stored: Option<i64>) -> Option<Timestamp> {
-    let in_memory = app.index.get(key).and_then(|record| record.last_used.get());
+    let in_memory = app.index.get(key).and_then(|record| app.index.last_used(record.place()));
     in_memory.max(stored.map(Timestamp))
 }
 
 /// A key as lists show it.
 pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
     let now = app.clock.now();
-    let record = app.index.get(&row.id());
+    let (used, forfeited) = credits_of(app, row, now);
     let seconds = |at: Option<i64>| at.map(|at| Timestamp(at).seconds());
     let limit = |limit| Limit { limit };
-    let used = record.as_ref().map_or(0, |record| record.credits.lock().used(Month::containing(now)));
     let created = Timestamp(row.created_at).seconds();
     ApiKey {
         name: row.name.clone(),
@@ -149,7 +149,9 @@ pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
         permissions: row.permissions.clone(),
         disable_reason: row.disable_reason.clone(),
         character_limit: row.character_limit,
-        character_count: i64::try_from(used).unwrap_or(i64::MAX),
+        character_count: used,
+        character_forfeited: forfeited,
+        rate_limits: row.rate_limits.clone(),
         allowed_ips: row.allowed_ips.clone(),
         third_party_disable_allowed: row.third_party_disable_allowed,
         platform_limits: Some(PlatformLimits {
@@ -165,6 +167,22 @@ pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
         rotated_from: row.rotated_from.as_deref().map(Into::into),
         rotated_to: row.rotated_to.as_deref().map(Into::into),
     }
+}
+
+/// Credits that a key's lineage has used this month, and those that were lost.
+fn credits_of(app: &App, row: &KeyRow, now: Timestamp) -> (i64, i64) {
+    let record = app.index.get(&row.id());
+    record.map_or((0, 0), |record| month_of(app, &record, now).0)
+}
+
+/// Used and forfeited credits of the month, and the month.
+pub fn month_of(app: &App, key: &KeyRecord, now: Timestamp) -> ((i64, i64), Period) {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let period = app.index.workspace(key).period(now);
+    let Some(ledger) = app.index.find_ledger(key.lineage_bits()) else { return ((0, 0), period) };
+    let mut account = ledger.lock();
+    account.credits.turn(period);
+    ((number(account.credits.used()), number(account.credits.forfeited())), period)
 }
 
 /// The owner that a path names: a service account, or the caller's own person, whose keys are managed likewise.
@@ -201,13 +219,14 @@ pub(super) fn addressed_key(m: &mut Mutation<'_, '_>, principal: &PrincipalId, i
     Err(Failure::refused(ErrorCode::NotTrusted, message))
 }
 
-pub(super) fn not_found() -> Failure {
+/// The refusal for a key that is not there, or not the caller's.
+pub fn not_found() -> Failure {
     Failure::refused(ErrorCode::ApiKeyNotFound, "There is no such API key.")
 }
 
 /// The owner's id of the key that asks.
 fn own_id(caller: &Caller) -> Option<String> {
-    caller.key().map(|key| key.facts.principal_id.to_string())
+    caller.key().map(|key| key.principal_id.to_string())
 }
 
 /// The keys of an owner, oldest first.
@@ -239,6 +258,18 @@ pub async fn get(
         let row = live(tx, &workspace, &principal, &id)?;
         let used = queries::last_used(tx, &workspace, &id)?;
         Ok(view(&worker, &row, used))
+    };
+    app.store.read(read).await
+}
+
+/// The key that asks.
+pub async fn own(app: &Arc<App>, caller: &Caller) -> Result<OwnApiKey, Failure> {
+    let (worker, asker) = (app.clone(), caller.key().cloned().ok_or_else(not_found)?);
+    let read = move |tx: &mut Tx<'_>| {
+        let row = queries::find(tx, &asker.workspace_id, asker.id.as_str())?.ok_or_else(not_found)?;
+        let used = queries::last_used(tx, &asker.workspace_id, &asker.id)?;
+        let service_account_name = members::name(tx, &asker.workspace_id, &asker.principal_id)?;
+        Ok(OwnApiKey { key: view(&worker, &row, used), workspace_id: asker.workspace_id.clone(), service_account_name })
     };
     app.store.read(read).await
 }

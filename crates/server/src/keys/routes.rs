@@ -33,6 +33,7 @@ pub async fn create(State(app): State<Arc<App>>, caller: Caller, Ids([account]):
         expires_at_unix: fields.expiry(),
         character_limit: fields.number("character_limit", 0, MAX_NUMBER),
         allowed_ips: fields.networks("allowed_ips"),
+        rate_limits: fields.rate_limits("rate_limits"),
         third_party_disable_allowed: fields.boolean("third_party_disable_allowed"),
         tts_concurrency_limit: fields.number("tts_concurrency_limit", 0, MAX_NUMBER),
         dubbing_concurrency_limit: fields.number("dubbing_concurrency_limit", 0, MAX_NUMBER),
@@ -67,6 +68,11 @@ fn reveal(made: Committed<NewKey>) -> Answer {
     committed(&Committed { value: (), secret: None, revision }, &body).map(no_store)
 }
 
+/// `GET /v1/api-keys/self`.
+pub async fn own(State(app): State<Arc<App>>, caller: Caller) -> Answer {
+    json(&super::own(&app, &caller).await?)
+}
+
 /// `GET …/api-keys/{key}`.
 pub async fn get(State(app): State<Arc<App>>, caller: Caller, Ids([account, key]): Ids<2>) -> Answer {
     json(&super::get(&app, &caller, workspace(&caller)?, account.into(), key.into()).await?)
@@ -87,6 +93,7 @@ pub async fn update(
         permissions: fields.permissions("permissions", &app.catalogue),
         character_limit: fields.number_change("character_limit", 0, MAX_NUMBER),
         allowed_ips: fields.networks_change("allowed_ips"),
+        rate_limits: fields.rate_limits_change("rate_limits"),
         third_party_disable_allowed: fields.boolean_change("third_party_disable_allowed"),
         tts_concurrency_limit: fields.number_change("tts_concurrency_limit", 0, MAX_NUMBER),
         dubbing_concurrency_limit: fields.number_change("dubbing_concurrency_limit", 0, MAX_NUMBER),

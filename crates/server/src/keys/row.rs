@@ -7,10 +7,11 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use stead_api::error::ErrorCode;
 use stead_api::id::{KeyId, WorkspaceId};
-use stead_api::key::KeyStatus;
+use stead_api::key::{KeyStatus, RateLimit, RateLimitScope};
 use stead_api::permission::Catalogue;
 use stead_api::time::Timestamp;
 use stead_verify::facts::{Fact, KeyFacts};
+use stead_verify::limits;
 use stead_verify::pepper::{Label, Ring};
 use stead_verify::permissions::PermissionSet;
 
@@ -47,6 +48,8 @@ pub struct KeyRow {
     pub dubbing_concurrency_limit: Option<i64>,
     /// Music at once.
     pub music_concurrency_limit: Option<i64>,
+    /// How often it may be used; `None` means as often as one likes.
+    pub rate_limits: Option<Vec<RateLimit>>,
     /// Whether its holder may disable it; `None`: the workspace decides.
     pub third_party_disable_allowed: Option<bool>,
     /// Refused until enabled.
@@ -102,6 +105,7 @@ impl KeyRow {
         let ends = (self.is_disabled, self.expires_at, self.revoked_at, self.unrotated_expires_at, &self.rotated_to);
         let ends = (ends, self.third_party_disable_allowed);
         let limits = (self.tts_concurrency_limit, self.dubbing_concurrency_limit, self.music_concurrency_limit);
+        let limits = (limits, &self.rate_limits);
         seal::bytes(&(workspace, what, may, ends, limits, self.version))
     }
 
@@ -128,7 +132,10 @@ impl KeyRow {
             allowed_ips: networks
                 .collect::<Result<_, _>>()
                 .map_err(|_| Error::Defect("a stored network can't be read".into()))?,
-            character_limit: self.character_limit.map(|limit| u64::try_from(limit).unwrap_or(0)),
+            character_limit: self.character_limit.map(whole),
+            rate_limits: self.rate_limits.iter().flatten().map(mirrored).collect(),
+            concurrency: [self.tts_concurrency_limit, self.dubbing_concurrency_limit, self.music_concurrency_limit]
+                .map(|limit| limit.map(whole)),
         })))
     }
 
@@ -146,6 +153,20 @@ impl KeyRow {
         } else {
             KeyStatus::Active
         }
+    }
+}
+
+/// A limit as the mirror has it. None is ever below nothing; should one be, it lets nothing through.
+fn whole(limit: i64) -> u64 {
+    u64::try_from(limit).unwrap_or(0)
+}
+
+fn mirrored(limit: &RateLimit) -> limits::RateLimit {
+    limits::RateLimit {
+        name: limit.name.as_str().into(),
+        limit: whole(limit.limit),
+        window_seconds: whole(limit.window_seconds),
+        per_lineage: limit.per == RateLimitScope::Lineage,
     }
 }
 

@@ -16,13 +16,11 @@ use crate::{accounts, groups, seal};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 use stead_api::error::ErrorCode;
 use stead_api::id::{KeyId, PrincipalId, RequestId, WorkspaceId};
 use stead_api::permission::{API_KEYS_VERIFY, SERVICE_ACCOUNTS_MANAGE};
 use stead_api::time::Timestamp;
 use stead_verify::facts::{Fact, PrincipalFacts};
-use stead_verify::index::KeyRecord;
 use stead_verify::pepper::{Label, Ring};
 
 /// The kinds of seat a person may have (wire §9.8).
@@ -185,9 +183,20 @@ impl Access {
 #[derive(Clone)]
 pub struct Caller {
     /// The key that asks; `None` for the server itself.
-    key: Option<Arc<KeyRecord>>,
+    key: Option<CallerKey>,
     access: Access,
     request: Option<Request>,
+}
+
+/// Whose key asks.
+#[derive(Clone, Debug)]
+pub struct CallerKey {
+    /// The key.
+    pub id: KeyId,
+    /// Its owner.
+    pub principal_id: PrincipalId,
+    /// Its tenant.
+    pub workspace_id: WorkspaceId,
 }
 
 /// The request a caller came with, for the audit log.
@@ -208,23 +217,23 @@ impl Caller {
     }
 
     /// A key that was verified, on a route that asks for `access`.
-    pub fn new(key: Arc<KeyRecord>, access: Access, request: Request) -> Self {
+    pub fn new(key: CallerKey, access: Access, request: Request) -> Self {
         Self { key: Some(key), access, request: Some(request) }
     }
 
-    /// The key's record.
-    pub fn key(&self) -> Option<&Arc<KeyRecord>> {
+    /// The key.
+    pub fn key(&self) -> Option<&CallerKey> {
         self.key.as_ref()
     }
 
     /// The key's id.
     pub fn key_id(&self) -> Option<&KeyId> {
-        self.key.as_ref().map(|key| &key.facts.id)
+        self.key.as_ref().map(|key| &key.id)
     }
 
     /// The key's workspace.
     pub fn workspace_id(&self) -> Option<&WorkspaceId> {
-        self.key.as_ref().map(|key| &key.facts.workspace_id)
+        self.key.as_ref().map(|key| &key.workspace_id)
     }
 
     /// The caller as the audit log describes it.
@@ -233,10 +242,10 @@ impl Caller {
         let request = self.request.as_ref();
         json!({
             "type": if authority.is_service_account { "service_account" } else { "user" },
-            "id": key.facts.principal_id,
+            "id": key.principal_id,
             "name": authority.name,
             "email": authority.email,
-            "key_id": key.facts.id,
+            "key_id": key.id,
             "ip": request.and_then(|request| request.ip),
             "user_agent": request.and_then(|request| request.user_agent.as_ref()),
             "request_id": request.map(|request| &request.id),
@@ -273,9 +282,9 @@ pub fn authorize(
     workspace: &WorkspaceRow,
     now: Timestamp,
 ) -> Result<Authority, Failure> {
-    let Some(record) = &caller.key else { return Ok(Authority { is_admin: true, ..Authority::default() }) };
-    let (workspace_id, principal) = (&record.facts.workspace_id, &record.facts.principal_id);
-    let key = keys::find(tx, workspace_id, &record.facts.id)?.filter(|key| key.is_sealed(ring, workspace_id));
+    let Some(asker) = &caller.key else { return Ok(Authority { is_admin: true, ..Authority::default() }) };
+    let (workspace_id, principal) = (&asker.workspace_id, &asker.principal_id);
+    let key = keys::find(tx, workspace_id, &asker.id)?.filter(|key| key.is_sealed(ring, workspace_id));
     let key = key.ok_or_else(|| Failure::refused(ErrorCode::InvalidApiKey, "The API key is not valid."))?;
     if let Some(code) = keys::standing(&key, now) {
         return Err(Failure::refused(code, "The API key no longer works."));

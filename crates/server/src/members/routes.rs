@@ -5,12 +5,12 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::http::reply::{Answer, json};
 use crate::store::Tx;
-use crate::workspaces;
+use crate::{keys, workspaces};
 use axum::extract::State;
 use std::sync::Arc;
 use stead_api::time::Timestamp;
 use stead_api::user::{Overage, Subscription, User};
-use stead_verify::period::Month;
+use stead_verify::period::Period;
 
 /// What a key without a cap shows as its limit: the largest number that is exact in every client.
 const NO_CAP: i64 = crate::http::fields::MAX_NUMBER;
@@ -24,15 +24,15 @@ pub async fn whoami(State(app): State<Arc<App>>, caller: Caller) -> Answer {
         super::authorize(tx, &worker.ring, &asker, &workspace, worker.clock.now())
     };
     let authority = app.store.read(read).await?;
-    let (Some(record), Some(key)) = (caller.key(), authority.key) else {
+    let (Some(asker), Some(key)) = (caller.key(), authority.key) else {
         return Err(Failure::Defect("a caller without a key".into()));
     };
-    let month = Month::containing(app.clock.now());
-    let used = record.credits.lock().used(month);
+    let mirrored = app.index.get(&asker.id).ok_or_else(keys::not_found)?;
+    let ((used, _), month) = keys::month_of(&app, &mirrored, app.clock.now());
     json(&User {
-        user_id: record.facts.principal_id.clone(),
-        workspace_id: record.facts.workspace_id.clone(),
-        subscription: subscription(i64::try_from(used).unwrap_or(NO_CAP), key.character_limit.unwrap_or(NO_CAP), month),
+        user_id: asker.principal_id.clone(),
+        workspace_id: asker.workspace_id.clone(),
+        subscription: subscription(used, key.character_limit.unwrap_or(NO_CAP), month),
         is_new_user: false,
         can_use_delayed_payment_methods: false,
         is_onboarding_completed: true,
@@ -45,7 +45,7 @@ pub async fn whoami(State(app): State<Arc<App>>, caller: Caller) -> Answer {
     })
 }
 
-fn subscription(character_count: i64, character_limit: i64, month: Month) -> Subscription {
+fn subscription(character_count: i64, character_limit: i64, month: Period) -> Subscription {
     Subscription {
         tier: "self_hosted".into(),
         character_count,
@@ -53,7 +53,7 @@ fn subscription(character_count: i64, character_limit: i64, month: Month) -> Sub
         max_credit_limit_extension: 0,
         can_extend_character_limit: false,
         allowed_to_extend_character_limit: false,
-        next_character_count_reset_unix: month.ends().seconds(),
+        next_character_count_reset_unix: month.ends.seconds(),
         voice_slots_used: 0,
         professional_voice_slots_used: 0,
         professional_voice_slots_used_in_workspace: 0,

@@ -1,34 +1,65 @@
-//! The life of a verification: inspect the string, hash it, find the record, decide, charge, note the use. Never
-//! writes to the database, and never reads it.
+//! The life of a verification: inspect the string, hash it, find the record, decide, take what a yes grants, note the
+//! use. Never reads the database, and waits for it in one case only: a charge that goes beyond the credits leased here.
 //!
-//! - [`usage`]: what is merged in memory and told to the store each second
-//! - [`routes`]: `POST /v1/api-keys/verify`
+//! - [`answer`]: a verdict as it is told
+//! - [`quick`]: the shortest way from bytes to bytes, for the questions that nearly all are
+//! - [`credits`]: leases of credits, from the store
+//! - [`requests`]: the same request is charged once
+//! - [`places`]: what concurrency limits have given out
+//! - [`decisions`]: recent denials, to be asked about
+//! - [`usage`]: last uses, merged in memory and told to the store every few seconds
+//! - [`question`], [`routes`]: reading questions; HTTP
 
+pub mod answer;
+pub mod credits;
+pub mod decisions;
+pub mod places;
 mod queries;
+mod question;
+pub mod quick;
+pub mod requests;
 pub mod routes;
 pub mod usage;
 
 use crate::app::App;
 use crate::error::Failure;
+use crate::http::fields::MAX_NUMBER;
 use std::sync::Arc;
 use stead_api::error::ErrorCode;
-use stead_api::id::WorkspaceId;
+use stead_api::id::{DecisionId, LeaseId, WorkspaceId};
 use stead_api::secret::Form;
+use stead_api::time::Timestamp;
 use stead_api::verify::{CheckReport, DecisionCode};
 use stead_verify::decide::{Ask, decide, explain};
 use stead_verify::index::KeyRecord;
-use stead_verify::period::Month;
+use stead_verify::limits::{Account, Standing};
+
+/// How old this node's knowledge of other nodes' charges may be for it to refuse one without asking, in microseconds.
+const OLD: u64 = 1_000_000;
+/// A mirror that was not confirmed for this long says so in its answers.
+const FLAGGED_SECONDS: u64 = 5;
+/// How often a charge asks for credits before it gives up: others may take what was granted, each time.
+const ATTEMPTS: usize = 16;
 
 /// What a verification found.
+#[derive(Clone, Debug)]
 pub struct Verdict {
+    /// To ask about it later: the bits of a [`DecisionId`].
+    pub decision: u128,
+    /// When it was decided.
+    pub at: Timestamp,
     /// May it?
     pub code: DecisionCode,
     /// The key, if it is one of this server's (and of the workspace that may ask about it).
-    pub key: Option<Arc<KeyRecord>>,
-    /// Credits used this month, this charge included.
-    pub used: u64,
-    /// The trail, if it was asked for.
-    pub checks: Option<Vec<CheckReport>>,
+    pub key: Option<KeyRecord>,
+    /// What was asked.
+    pub ask: Ask,
+    /// How the key's limits stood when it was decided.
+    pub before: Standing,
+    /// How they stand with what was taken.
+    pub after: Standing,
+    /// The place that was taken, if a concurrency limit was met.
+    pub lease: Option<LeaseId>,
 }
 
 /// How a question is to be answered.
@@ -38,12 +69,34 @@ pub struct Manner<'a> {
     pub within: Option<&'a WorkspaceId>,
     /// The caller's id for the request: the same charge for the same id is made once within ten minutes.
     pub request_id: Option<&'a str>,
-    /// Tell each check and its reason.
-    pub explain: bool,
+    /// Only look: take nothing, and note nothing.
+    pub is_rehearsal: bool,
+}
+
+/// What came of an attempt.
+pub enum Attempt {
+    /// A decision.
+    Decided(Box<Verdict>),
+    /// More credits have to be leased first, for this key.
+    Short(Box<KeyRecord>),
 }
 
 /// Verifies a presented string. Fails only where the answer can't be known.
-pub fn verify(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Result<Verdict, Failure> {
+pub async fn verify(app: &Arc<App>, presented: &str, ask: &Ask, manner: Manner<'_>) -> Result<Verdict, Failure> {
+    for _ in 0..ATTEMPTS {
+        match attempt(app, presented, ask, manner)? {
+            Attempt::Decided(verdict) => return Ok(*verdict),
+            Attempt::Short(key) => credits::lease(app, &key, ask.cost).await?,
+        }
+    }
+    Err(Failure::refused(
+        ErrorCode::ServiceUnavailable,
+        "Too many charge this key at once. Nothing was charged; try again.",
+    ))
+}
+
+/// The same as far as it goes without waiting.
+pub fn attempt(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Result<Attempt, Failure> {
     let now = app.clock.now();
     let mark = app.index.mark();
     let Some(key) = find(app, presented, manner.within) else {
@@ -52,36 +105,125 @@ pub fn verify(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Resu
         }
         let code =
             if app.format.inspect(presented).is_err() { DecisionCode::Malformed } else { DecisionCode::NotFound };
-        let checks = manner.explain.then(|| vec![unknown(code)]);
-        return Ok(Verdict { code, key: None, used: 0, checks });
+        let verdict = Verdict { key: None, ..verdict(app, now, code, ask) };
+        if let Some(workspace) = manner.within {
+            app.decisions.note(workspace, &verdict);
+        }
+        return Ok(Attempt::Decided(Box::new(verdict)));
     };
-    let month = Month::containing(now);
-    // Held from reading the count to adding to it, so that two requests can't spend the same credit.
-    let mut spent = key.credits.lock();
-    let request = manner.request_id.filter(|_| ask.cost > 0);
-    let charged = request.is_some_and(|id| app.unsaved.was_charged(&key, ask.cost, id, now));
-    let ask = if charged { Ask { cost: 0, ..*ask } } else { *ask };
-    let before = spent.used(month);
-    let code = decide(&key, before, &ask, now);
-    if code == DecisionCode::Valid && ask.cost > 0 {
-        spent.spend(month, ask.cost);
-        app.unsaved.spent(&key, &mut spent);
-        if let Some(id) = request {
-            app.unsaved.charged(&key, ask.cost, id, now);
+    Ok(judge(app, key, ask, manner, now))
+}
+
+/// Decides about a key, and takes what a yes grants.
+pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Timestamp) -> Attempt {
+    let mut verdict = verdict(app, now, DecisionCode::Valid, ask);
+    if key.limits.is_none() && ask.cost == 0 {
+        verdict.code = decide(&key, &verdict.before, ask, now);
+    } else {
+        let ledger = key.limits.as_ref().map(|limits| limits.ledger.clone());
+        let ledger = ledger.unwrap_or_else(|| app.index.ledger(key.lineage_bits()));
+        // Held from reading how things stand to taking, so that two requests can't take the same.
+        let mut account = ledger.lock();
+        if !take(app, &key, &mut account, &mut verdict, manner) {
+            return Attempt::Short(Box::new(key));
         }
     }
-    let used = spent.used(month);
-    drop(spent);
-    // By what the decision was made by, and not while others wait for the counter.
-    let checks = manner.explain.then(|| explain(&key, before, &ask, now, &app.catalogue));
-    if code == DecisionCode::Valid {
-        app.unsaved.used(&key, now);
+    if !manner.is_rehearsal {
+        if verdict.code == DecisionCode::Valid && app.index.touch(key.place(), now) {
+            app.unsaved.push(key.place());
+        }
+        verdict.key = Some(key);
+        if let Some(key) = &verdict.key
+            && decisions::is_kept(&verdict)
+        {
+            app.decisions.note(&app.index.workspace(key).id, &verdict);
+        }
+        return Attempt::Decided(Box::new(verdict));
     }
-    Ok(Verdict { code, key: Some(key), used, checks })
+    verdict.key = Some(key);
+    Attempt::Decided(Box::new(verdict))
+}
+
+fn verdict(app: &App, at: Timestamp, code: DecisionCode, ask: &Ask) -> Verdict {
+    let (before, after) = (Standing::default(), Standing::default());
+    Verdict {
+        decision: u128::from_le_bytes(app.entropy.id()),
+        at,
+        code,
+        key: None,
+        ask: *ask,
+        before,
+        after,
+        lease: None,
+    }
+}
+
+/// Decides with the ledger in hand. False if credits have to be leased first; nothing is taken then.
+fn take(app: &App, key: &KeyRecord, account: &mut Account, verdict: &mut Verdict, manner: Manner<'_>) -> bool {
+    let elapsed = app.elapsed();
+    account.credits.turn(app.index.workspace(key).period(verdict.at));
+    let request = manner.request_id.map(|id| (key.lineage_bits(), verdict.ask, id));
+    let earlier = request.and_then(|request| app.requests.find(request, verdict.at));
+    let (limits, asked) = (key.limits.as_deref(), verdict.ask);
+    let mut standing = account.standing(key.bits(), limits, &asked, elapsed);
+    if earlier.is_some() {
+        // It has had its turn: nothing of it is taken twice, and what has run out since doesn't matter.
+        verdict.ask.cost = 0;
+        standing.under_way = 0;
+        standing.rates.iter_mut().for_each(|rate| rate.retry_after = 0);
+    }
+    verdict.before = standing;
+    verdict.code = decide(key, &standing, &verdict.ask, verdict.at);
+    let is_valid = verdict.code == DecisionCode::Valid;
+    if !manner.is_rehearsal && verdict.code == DecisionCode::UsageExceeded && app.store.is_shared() {
+        // Others may have given back what they held.
+        let heard = account.credits.heard_at();
+        if heard.is_none_or(|at| elapsed.saturating_sub(at) > OLD) {
+            return false;
+        }
+    }
+    if is_valid && !manner.is_rehearsal {
+        let cost = verdict.ask.cost;
+        // Without a cap there is nothing to exceed but the largest number there is, and there the counting ends.
+        let is_countable = key.cap().is_some() || standing.spent.saturating_add(cost) <= MAX_NUMBER.unsigned_abs();
+        if cost > 0 && is_countable && !account.credits.spend(cost, elapsed) {
+            return false;
+        }
+        if earlier.is_none() {
+            if let Some(limits) = limits {
+                let lease = LeaseId::from_random(app.entropy.id());
+                account.take(key.bits(), limits, &asked, elapsed, lease.bits().unwrap_or_default());
+                let is_limited = asked.concurrency.is_some_and(|(kind, _)| limits.concurrency[kind as usize].is_some());
+                if let (true, Some((_, seconds)), Some(bits)) = (is_limited, asked.concurrency, lease.bits()) {
+                    app.places.taken(app, key, bits, elapsed + u64::from(seconds) * 1_000_000);
+                    verdict.lease = Some(lease);
+                }
+            }
+            if let Some(request) = request {
+                app.requests.keep(request, verdict.lease.as_ref(), verdict.at);
+            }
+        }
+    }
+    if let Some(lease) = earlier {
+        verdict.lease = lease;
+    }
+    verdict.after = account.standing(key.bits(), limits, &asked, elapsed);
+    true
+}
+
+/// For how many seconds this node could not confirm its state, if that is to be told; fails where it is so long that
+/// nothing may be decided by it.
+pub fn freshness(app: &App) -> Result<Option<u64>, Failure> {
+    let stale = if app.store.is_shared() { app.progress.staleness(app.clock.elapsed()) } else { 0 };
+    if stale > app.limits.max_staleness {
+        let message = "This node has not heard from the store for too long to decide.";
+        return Err(Failure::refused(ErrorCode::NotYetAvailable, message));
+    }
+    Ok((stale >= FLAGGED_SECONDS).then_some(stale))
 }
 
 /// The record of a presented string: nothing is hashed that can't be a key.
-fn find(app: &App, presented: &str, within: Option<&WorkspaceId>) -> Option<Arc<KeyRecord>> {
+fn find(app: &App, presented: &str, within: Option<&WorkspaceId>) -> Option<KeyRecord> {
     match app.format.inspect(presented) {
         Err(_) => return None,
         Ok(Form::Foreign) if !app.index.has_foreign() => return None,
@@ -89,7 +231,22 @@ fn find(app: &App, presented: &str, within: Option<&WorkspaceId>) -> Option<Arc<
     }
     let key = app.ring.digests(presented).find_map(|digest| app.index.find(&digest))?;
     // Somebody else's key is nobody's.
-    within.is_none_or(|workspace| *workspace == key.facts.workspace_id).then_some(key)
+    within.is_none_or(|workspace| *workspace == app.index.workspace(&key).id).then_some(key)
+}
+
+impl Verdict {
+    /// To ask about it later.
+    pub fn decision_id(&self) -> DecisionId {
+        DecisionId::from_bits(self.decision)
+    }
+
+    /// Each check with its outcome and its reason.
+    pub fn checks(&self, app: &App) -> Vec<CheckReport> {
+        match &self.key {
+            Some(key) => explain(key, &self.before, &self.ask, self.at, &app.catalogue),
+            None => vec![unknown(self.code)],
+        }
+    }
 }
 
 /// The trail of a string that is no known key.

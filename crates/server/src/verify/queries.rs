@@ -1,10 +1,9 @@
 //! The SQL of what verification tells the store.
 
 use crate::http::fields::MAX_NUMBER;
-use crate::store::{Error, Tx};
+use crate::store::{Arg, Error, Row, Tx};
 use stead_api::id::{KeyId, LineageId, WorkspaceId};
 use stead_api::time::Timestamp;
-use stead_verify::period::Month;
 
 pub(super) fn save_use(tx: &mut Tx<'_>, workspace: &WorkspaceId, key: &KeyId, at: Timestamp) -> Result<(), Error> {
     tx.run(
@@ -17,31 +16,137 @@ pub(super) fn save_use(tx: &mut Tx<'_>, workspace: &WorkspaceId, key: &KeyId, at
 }
 
 pub(super) fn uses(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Timestamp)>, Error> {
-    let read = |row: &crate::store::Row| Ok((row.get::<String>(0)?.into(), Timestamp(row.get(1)?)));
+    let read = |row: &Row| Ok((row.get::<String>(0)?.into(), Timestamp(row.get(1)?)));
     tx.all("SELECT key_id, last_used_at FROM key_uses", &[], read)
 }
 
-/// Adds to a lineage's month and returns its total, other nodes' charges included.
-pub(super) fn add_credits(
-    tx: &mut Tx<'_>,
-    workspace: &WorkspaceId,
-    lineage: &LineageId,
-    month: Month,
-    amount: u64,
-) -> Result<u64, Error> {
-    // Stops at the largest number the wire can carry: a sum that overflowed would fail, and with it every other key's.
-    let amount = i64::try_from(amount).unwrap_or(MAX_NUMBER).min(MAX_NUMBER);
-    let total: i64 = tx.one(
-        "INSERT INTO credits (workspace_id, lineage_id, month, used) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (workspace_id, lineage_id, month) DO UPDATE SET used = CASE \
-         WHEN credits.used > $5 - excluded.used THEN $5 ELSE credits.used + excluded.used END RETURNING used",
-        &[workspace.as_str().into(), lineage.as_str().into(), month.0.into(), amount.into(), MAX_NUMBER.into()],
-        |row| row.get(0),
-    )?;
-    Ok(u64::try_from(total).unwrap_or(u64::MAX))
+/// Which lease.
+pub(super) struct LeaseKey<'a> {
+    pub(super) workspace: &'a WorkspaceId,
+    pub(super) lineage: &'a LineageId,
+    /// The first instant of the month.
+    pub(super) period: i64,
+    pub(super) node: &'a str,
 }
 
-pub(super) fn credits(tx: &mut Tx<'_>, month: Month) -> Result<Vec<(LineageId, i64)>, Error> {
-    let read = |row: &crate::store::Row| Ok((row.get::<String>(0)?.into(), row.get(1)?));
-    tx.all("SELECT lineage_id, used FROM credits WHERE month = $1", &[month.0.into()], read)
+impl LeaseKey<'_> {
+    fn of_lineage(&self) -> [Arg; 3] {
+        [self.workspace.as_str().into(), self.lineage.as_str().into(), self.period.into()]
+    }
+
+    fn args(&self) -> [Arg; 4] {
+        let [workspace, lineage, period] = self.of_lineage();
+        [workspace, lineage, period, self.node.into()]
+    }
+}
+
+/// A lineage's month.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) used: u64,
+    pub(super) leased: u64,
+    pub(super) forfeited: u64,
+}
+
+fn number(row: &Row, column: usize) -> Result<u64, Error> {
+    Ok(u64::try_from(row.get::<i64>(column)?).unwrap_or(0))
+}
+
+/// The wire can't carry more, so counting stops there.
+fn arg(number: u64) -> Arg {
+    i64::try_from(number).unwrap_or(MAX_NUMBER).min(MAX_NUMBER).into()
+}
+
+/// Reads a lineage's month and locks it: other nodes wait.
+pub(super) fn lock_credits(tx: &mut Tx<'_>, lease: &LeaseKey<'_>) -> Result<Totals, Error> {
+    tx.one(
+        "INSERT INTO credits (workspace_id, lineage_id, period, used, leased, forfeited) VALUES ($1, $2, $3, 0, 0, 0) \
+         ON CONFLICT (workspace_id, lineage_id, period) DO UPDATE SET used = credits.used RETURNING used, leased, forfeited",
+        &lease.of_lineage(),
+        |row| Ok(Totals { used: number(row, 0)?, leased: number(row, 1)?, forfeited: number(row, 2)? }),
+    )
+}
+
+pub(super) fn save_credits(tx: &mut Tx<'_>, lease: &LeaseKey<'_>, totals: &Totals) -> Result<(), Error> {
+    let [workspace, lineage, period] = lease.of_lineage();
+    tx.run(
+        "UPDATE credits SET used = $4, leased = $5, forfeited = $6 \
+         WHERE workspace_id = $1 AND lineage_id = $2 AND period = $3",
+        &[workspace, lineage, period, arg(totals.used), arg(totals.leased), arg(totals.forfeited)],
+    )
+    .map(drop)
+}
+
+/// What a lease was granted, and what of it was told to be spent.
+pub(super) fn lease(tx: &mut Tx<'_>, lease: &LeaseKey<'_>) -> Result<Option<(u64, u64)>, Error> {
+    tx.maybe(
+        "SELECT granted, spent FROM credit_leases \
+         WHERE workspace_id = $1 AND lineage_id = $2 AND period = $3 AND node_id = $4",
+        &lease.args(),
+        |row| Ok((number(row, 0)?, number(row, 1)?)),
+    )
+}
+
+pub(super) fn save_lease(
+    tx: &mut Tx<'_>,
+    lease: &LeaseKey<'_>,
+    granted: u64,
+    spent: u64,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let [workspace, lineage, period, node] = lease.args();
+    tx.run(
+        "INSERT INTO credit_leases (workspace_id, lineage_id, period, node_id, granted, spent, renewed_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (workspace_id, lineage_id, period, node_id) DO UPDATE SET \
+         granted = excluded.granted, spent = excluded.spent, renewed_at = excluded.renewed_at",
+        &[workspace, lineage, period, node, arg(granted), arg(spent), now.0.into()],
+    )
+    .map(drop)
+}
+
+pub(super) fn end_lease(tx: &mut Tx<'_>, lease: &LeaseKey<'_>) -> Result<(), Error> {
+    tx.run(
+        "DELETE FROM credit_leases WHERE workspace_id = $1 AND lineage_id = $2 AND period = $3 AND node_id = $4",
+        &lease.args(),
+    )
+    .map(drop)
+}
+
+/// Turns leases that were not renewed since `before` into forfeited credits; how many there were.
+pub(super) fn forfeit(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, Error> {
+    let stale = tx.all(
+        "SELECT workspace_id, lineage_id, period, node_id FROM credit_leases WHERE renewed_at < $1 \
+         ORDER BY workspace_id, lineage_id, period, node_id",
+        &[before.0.into()],
+        |row| {
+            let (workspace, lineage): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok((WorkspaceId::from(workspace), LineageId::from(lineage), row.get::<i64>(2)?, row.get::<String>(3)?))
+        },
+    )?;
+    for (workspace, lineage, period, node) in &stale {
+        let key = LeaseKey { workspace, lineage, period: *period, node };
+        // Locked first, and only then read: its node may come back to life this very moment.
+        let mut totals = lock_credits(tx, &key)?;
+        let Some((granted, spent)) = lease(tx, &key)? else { continue };
+        let open = granted.saturating_sub(spent);
+        totals.forfeited = totals.forfeited.saturating_add(open);
+        totals.leased = totals.leased.saturating_sub(open);
+        end_lease(tx, &key)?;
+        save_credits(tx, &key, &totals)?;
+    }
+    Ok(stale.len())
+}
+
+/// Workspace, lineage, first instant of the month, totals.
+pub(super) type Month = (WorkspaceId, LineageId, i64, Totals);
+
+pub(super) fn credits_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<Month>, Error> {
+    tx.all(
+        "SELECT workspace_id, lineage_id, period, used, leased, forfeited FROM credits WHERE period > $1",
+        &[since.0.into()],
+        |row| {
+            let totals = Totals { used: number(row, 3)?, leased: number(row, 4)?, forfeited: number(row, 5)? };
+            Ok((row.get::<String>(0)?.into(), row.get::<String>(1)?.into(), row.get(2)?, totals))
+        },
+    )
 }

@@ -1,193 +1,209 @@
-//! `POST /v1/api-keys/verify`.
+//! HTTP of verification: questions one at a time and many at once, rehearsals, recent decisions, places given back.
 
-use super::{Manner, Verdict, verify};
+use super::answer::{Beside, write};
+use super::question::{self, Question};
+use super::{Attempt, Manner, Verdict, freshness, judge, verify};
 use crate::app::App;
 use crate::error::Failure;
-use crate::feed::Revision;
 use crate::http::actor::Scope;
-use crate::http::extract::{JsonBytes, parse};
-use crate::http::fields::{Fields, MAX_NUMBER, object};
-use crate::http::reply::{Answer, json, no_store};
+use crate::http::extract::{Ids, JsonBytes, JsonObject, parse};
+use crate::http::fields::{Fields, object, within};
+use crate::http::reply::{self, Answer, json, json_bytes, no_store};
 use crate::keys;
-use crate::members;
+use crate::members::{self, Caller};
 use crate::store::Tx;
 use axum::extract::State;
-use std::net::IpAddr;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 use stead_api::error::ErrorCode;
-use stead_api::id::{DecisionId, WorkspaceId};
-use stead_api::secret::Secret;
-use stead_api::verify::{Decision, DecisionCode, VerifyApiKey};
-use stead_verify::decide::{Ask, missing};
+use stead_api::id::{DecisionId, KeyId, LeaseId, WorkspaceId};
+use stead_api::verify::Asked;
 use stead_verify::index::KeyRecord;
-use stead_verify::period::Month;
-use stead_verify::permissions::PermissionSet;
 
 /// How long a verification waits for the state it asks for.
 const AT_LEAST: Duration = Duration::from_secs(1);
-/// A mirror that was not confirmed for this long says so in its answers.
-const FLAGGED_SECONDS: u64 = 5;
-/// Longest string that is looked at at all; a longer one is malformed.
-const LONGEST: usize = 60 * 1024;
+/// The largest body of a batch.
+const MAX_BATCH_BODY: usize = 1024 * 1024;
+/// Most questions of a batch.
+const MAX_BATCH: usize = 1000;
 
-/// A question whose parts were checked.
-struct Question {
-    ask: Ask,
-    request_id: Option<String>,
-    explain: bool,
-    at_least: Option<Revision>,
-    api_key: Secret,
+/// `POST /v1/api-keys/verify`. 200 whenever the question could be answered; 503 when it could not.
+pub async fn verify_api_key(State(app): State<Arc<App>>, scope: Scope, JsonBytes(body): JsonBytes) -> Answer {
+    let question = question::read(&app, &body)?;
+    let mut out = Vec::with_capacity(512);
+    answer(&app, scope.0.as_ref(), &question, &mut out).await?;
+    Ok(no_store(json_bytes(out)))
 }
 
-/// Answers one question about one key. 200 whenever it could be answered; 503 when it could not.
-pub async fn verify_api_key(State(app): State<Arc<App>>, scope: Scope, JsonBytes(body): JsonBytes) -> Answer {
-    let workspace = scope.0.unwrap_or_else(|| "".into());
-    let question = match serde_json::from_slice::<VerifyApiKey>(&body).ok().and_then(|asked| quick(&app, asked)) {
-        Some(question) => question,
-        // Something is wrong: read once more, field by field, to say what.
-        None => careful(&app, &body)?,
-    };
+/// Answers a question, behind what is in `out`.
+async fn answer(
+    app: &Arc<App>,
+    within: Option<&WorkspaceId>,
+    question: &Question,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
     if let Some(revision) = question.at_least {
         let reached = tokio::time::timeout(AT_LEAST, app.progress.reach(revision)).await;
         reached.map_err(|_| {
             Failure::refused(ErrorCode::NotYetAvailable, "The state asked for with at_least has not arrived here yet.")
         })?;
     }
-    let stale = if app.store.is_shared() { app.progress.staleness(app.clock.elapsed()) } else { 0 };
-    if stale > app.limits.max_staleness {
-        return Err(Failure::refused(
-            ErrorCode::NotYetAvailable,
-            "This node has not heard from the store for too long to decide.",
-        ));
+    let mut beside = Beside { stale_seconds: freshness(app)?, ..Beside::default() };
+    // Before the decision, which may then be by a newer state, never by an older one.
+    let revision = |workspace| app.progress.of(workspace);
+    beside.revision = within.map(revision);
+    let manner = Manner { within, request_id: question.request_id.as_deref(), is_rehearsal: false };
+    let verdict = verify(app, question.api_key.expose(), &question.ask, manner).await?;
+    if let (None, Some(key)) = (within, &verdict.key) {
+        beside.revision = Some(revision(&app.index.workspace(key).id));
     }
-    let revision = app.progress.of(&workspace);
-    let manner =
-        Manner { within: Some(&workspace), request_id: question.request_id.as_deref(), explain: question.explain };
-    let verdict = verify(&app, question.api_key.expose(), &question.ask, manner)?;
-    let mut decision = describe(&app, &verdict, &question.ask, revision);
-    decision.stale_seconds = (stale >= FLAGGED_SECONDS).then_some(stale);
-    if question.explain
-        && let Some(key) = &verdict.key
-    {
+    if question.explain {
+        beside.checks = Some(verdict.checks(app));
         // The decision stands, and may have been charged for: names that can't be had are left out.
-        (decision.key_name, decision.service_account_name) = names(&app, key, workspace).await.unwrap_or_default();
+        beside.names = names(app, verdict.key.as_ref()).await.unwrap_or_default();
     }
-    json(&decision).map(no_store)
-}
-
-/// The question, if nothing is wrong with it.
-fn quick(app: &App, asked: VerifyApiKey) -> Option<Question> {
-    let mut permissions = PermissionSet::EMPTY;
-    for name in asked.permissions.iter().flatten() {
-        permissions.insert(app.catalogue.place(name)?);
-    }
-    let ip = match &asked.ip {
-        Some(text) => Some(text.parse().ok()?),
-        None => None,
-    };
-    let at_least = match &asked.at_least {
-        Some(text) => Some(text.parse().ok()?),
-        None => None,
-    };
-    let cost = asked.cost.unwrap_or(0);
-    let later = asked.resource.is_some() || asked.concurrency.is_some();
-    let fits = !later
-        && cost <= MAX_NUMBER.unsigned_abs()
-        && asked.request_id.as_ref().is_none_or(|id| (1..=255).contains(&id.len()));
-    let explain = asked.explain.unwrap_or(false);
-    fits.then_some(Question {
-        ask: Ask { permissions, ip, cost },
-        request_id: asked.request_id,
-        explain,
-        at_least,
-        api_key: asked.api_key,
-    })
-}
-
-/// The same, telling every mistake.
-fn careful(app: &App, body: &[u8]) -> Result<Question, Failure> {
-    let value = parse(body)?;
-    let mut fields = Fields::new(object(&value)?);
-    // Read without the rules for names: any text may be presented as a key, and is then malformed or unknown.
-    let api_key = match fields.value("api_key").map(serde_json::Value::as_str) {
-        Some(Some(text)) if text.len() <= LONGEST => Secret::new(text),
-        Some(_) => {
-            fields.mistake("api_key", "string_type", "Input should be a valid string");
-            Secret::new("")
-        }
-        None => {
-            fields.mistake("api_key", "missing", "Field required");
-            Secret::new("")
-        }
-    };
-    let held =
-        fields.value("permissions").and_then(|value| fields.permission_names("permissions", value, &app.catalogue));
-    let permissions = PermissionSet::known(&app.catalogue, &held.unwrap_or_default());
-    let ip = fields.text("ip", 1, 64).and_then(|text| {
-        let ip = text.parse::<IpAddr>().ok();
-        if ip.is_none() {
-            fields.mistake("ip", "ip_any_address", "value is not a valid IPv4 or IPv6 address");
-        }
-        ip
-    });
-    let at_least = fields.text("at_least", 1, 64).and_then(|text| {
-        let revision = text.parse().ok();
-        if revision.is_none() {
-            fields.mistake("at_least", "value_error", "must be a revision that an answer of this server carried");
-        }
-        revision
-    });
-    let cost = fields.number("cost", 0, MAX_NUMBER).map_or(0, i64::unsigned_abs);
-    let request_id = fields.text("request_id", 1, 255);
-    let explain = fields.boolean("explain").unwrap_or(false);
-    for later in ["resource", "concurrency"] {
-        if fields.value(later).is_some() {
-            // Left unanswered it would be taken for a yes.
-            fields.mistake(later, "value_error", "this version does not decide about it yet");
-        }
-    }
-    fields.finish(Question { ask: Ask { permissions, ip, cost }, request_id, explain, at_least, api_key })
-}
-
-fn describe(app: &App, verdict: &Verdict, ask: &Ask, revision: Revision) -> Decision {
-    let key = verdict.key.as_ref();
-    let facts = key.map(|key| &key.facts);
-    let cap = facts.and_then(|facts| facts.character_limit);
-    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let lacking = key.filter(|_| verdict.code == DecisionCode::InsufficientPermissions);
-    Decision {
-        valid: verdict.code == DecisionCode::Valid,
-        code: verdict.code,
-        decision_id: DecisionId::from_random(app.entropy.id()),
-        key_id: facts.map(|facts| facts.id.clone()),
-        service_account_user_id: facts.map(|facts| facts.principal_id.clone()),
-        workspace_id: facts.map(|facts| facts.workspace_id.clone()),
-        permissions: facts.and_then(|facts| facts.permissions).map(|held| held.names(&app.catalogue)),
-        missing_permissions: lacking.map(|key| missing(key, ask).names(&app.catalogue)),
-        expires_at: facts.and_then(|facts| facts.expires_at).map(stead_api::time::Timestamp::seconds),
-        character_limit: cap.map(number),
-        character_count: facts.map(|_| number(verdict.used)),
-        remaining: cap.map(|cap| number(cap.saturating_sub(verdict.used))),
-        resets_at: cap.map(|_| Month::containing(app.clock.now()).ends().seconds()),
-        revision: revision.to_string(),
-        stale_seconds: None,
-        checks: verdict.checks.clone(),
-        key_name: None,
-        service_account_name: None,
-    }
+    write(app, &verdict, &beside, out);
+    Ok(())
 }
 
 /// The names that only an explanation carries: they are not in the mirror.
-async fn names(
-    app: &Arc<App>,
-    key: &KeyRecord,
-    workspace: WorkspaceId,
-) -> Result<(Option<String>, Option<String>), Failure> {
-    let (id, principal) = (key.facts.id.clone(), key.facts.principal_id.clone());
+async fn names(app: &Arc<App>, key: Option<&KeyRecord>) -> Result<(Option<String>, Option<String>), Failure> {
+    let Some(key) = key else { return Ok((None, None)) };
+    let (workspace, principal) = (app.index.workspace(key).id.clone(), app.index.principal(key).id.clone());
+    let id = key.id();
     let read = move |tx: &mut Tx<'_>| -> Result<_, Failure> {
         let key = keys::find(tx, &workspace, &id)?.map(|row| row.name);
         Ok((key, members::name(tx, &workspace, &principal)?))
     };
     app.store.read(read).await
+}
+
+/// `POST /v1/api-keys/verify-batch`. Nothing is decided, or charged, if any of the questions has a mistake.
+pub async fn verify_api_keys(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    JsonBytes(body): JsonBytes<MAX_BATCH_BODY>,
+) -> Answer {
+    let questions = batch(&app, &body)?;
+    let mut out = b"{\"results\":[".to_vec();
+    for (place, question) in questions.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        let start = out.len();
+        if let Err(failure) = answer(&app, scope.0.as_ref(), question, &mut out).await {
+            // The questions before it may have been charged for, so the others' answers must go out.
+            out.truncate(start);
+            let (code, message) = reply::told(&failure);
+            let error = serde_json::json!({ "error": { "code": code.as_str(), "message": message } });
+            out.extend_from_slice(error.to_string().as_bytes());
+        }
+    }
+    out.extend_from_slice(b"]}");
+    Ok(no_store(json_bytes(out)))
+}
+
+fn batch(app: &App, body: &[u8]) -> Result<Vec<Question>, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Batch<'a> {
+        #[serde(borrow)]
+        requests: Vec<&'a RawValue>,
+    }
+    if let Ok(batch) = serde_json::from_slice::<Batch<'_>>(body)
+        && (1..=MAX_BATCH).contains(&batch.requests.len())
+    {
+        let read = batch.requests.iter().map(|ask| question::read(app, ask.get().as_bytes()));
+        if let Ok(questions) = read.collect() {
+            return Ok(questions);
+        }
+    }
+    // Something is wrong: once more, to tell what.
+    let value = parse(body)?;
+    let mut fields = Fields::new(object(&value)?);
+    let asks = fields.value("requests").and_then(serde_json::Value::as_array);
+    let Some(asks) = asks.filter(|asks| (1..=MAX_BATCH).contains(&asks.len())) else {
+        fields.mistake("requests", "value_error", format!("must be a list of 1–{MAX_BATCH} questions"));
+        return fields.finish(Vec::new());
+    };
+    let (mut questions, mut mistakes) = (Vec::new(), Vec::new());
+    for (place, ask) in asks.iter().enumerate() {
+        match object(ask).and_then(|ask| question::careful(app, ask)) {
+            Ok(question) => questions.push(question),
+            Err(Failure::Invalid(found)) => {
+                mistakes.extend(found.into_iter().map(|mistake| within(mistake, "requests", place)));
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    if mistakes.is_empty() { Ok(questions) } else { Err(Failure::Invalid(mistakes)) }
+}
+
+/// `POST /v1/api-keys/leases/{lease_id}/release`.
+pub async fn release_lease(State(app): State<Arc<App>>, scope: Scope, Ids([lease]): Ids<1>) -> Answer {
+    let gone = || Failure::refused(ErrorCode::LeaseNotFound, "There is no such lease, or it has ended already.");
+    let bits = LeaseId::from(lease).bits().ok_or_else(gone)?;
+    if app.places.release(&app, scope.0.as_ref(), bits) { json(&stead_api::account::Status::ok()) } else { Err(gone()) }
+}
+
+/// `POST /v1/api-keys/{api_key_id}/simulate`: what would be decided. Takes nothing and notes nothing.
+pub async fn simulate(State(app): State<Arc<App>>, scope: Scope, Ids([id]): Ids<1>, body: JsonObject) -> Answer {
+    let mut fields = Fields::new(&body.object);
+    let ask = question::ask(&app, &mut fields);
+    let ask = fields.finish(ask)?;
+    let beside = Beside { stale_seconds: freshness(&app)?, ..Beside::default() };
+    let key = app.index.get(&KeyId::from(id)).filter(|key| scope.0.as_ref() == Some(&app.index.workspace(key).id));
+    let key = key.ok_or_else(keys::not_found)?;
+    let manner = Manner { is_rehearsal: true, ..Manner::default() };
+    let Attempt::Decided(verdict) = judge(&app, key, &ask, manner, app.clock.now()) else {
+        return Err(Failure::Defect("a rehearsal asks for credits".into()));
+    };
+    let mut out = Vec::with_capacity(2048);
+    explained(&app, &verdict, beside, &mut out).await;
+    Ok(no_store(json_bytes(out)))
+}
+
+/// A verdict with its trail and the names.
+async fn explained(app: &Arc<App>, verdict: &Verdict, beside: Beside, out: &mut Vec<u8>) {
+    let revision = verdict.key.as_ref().map(|key| app.progress.of(&app.index.workspace(key).id));
+    let names = names(app, verdict.key.as_ref()).await.unwrap_or_default();
+    write(app, verdict, &Beside { revision, checks: Some(verdict.checks(app)), names, ..beside }, out);
+}
+
+/// `GET /v1/decisions/{decision_id}`.
+pub async fn get_decision(State(app): State<Arc<App>>, caller: Caller, Ids([id]): Ids<1>) -> Answer {
+    let workspace = crate::accounts::routes::workspace(&caller)?;
+    let verdict = DecisionId::from(id).bits().and_then(|bits| app.decisions.find(&workspace, bits));
+    let message = "There is no such decision. Denials and a sample of the rest are kept until newer ones come.";
+    let verdict = verdict.ok_or_else(|| Failure::refused(ErrorCode::DecisionNotFound, message))?;
+    let mut out = Vec::with_capacity(2048);
+    past(&app, &verdict, &mut out).await;
+    Ok(no_store(json_bytes(out)))
+}
+
+/// `GET /v1/decisions`: the latest ones.
+pub async fn list_decisions(State(app): State<Arc<App>>, caller: Caller) -> Answer {
+    let workspace = crate::accounts::routes::workspace(&caller)?;
+    let mut out = b"{\"decisions\":[".to_vec();
+    for (place, verdict) in app.decisions.latest(&workspace, 100).iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        past(&app, verdict, &mut out).await;
+    }
+    out.extend_from_slice(b"]}");
+    Ok(no_store(json_bytes(out)))
+}
+
+async fn past(app: &Arc<App>, verdict: &Verdict, out: &mut Vec<u8>) {
+    let asked = Asked {
+        permissions: verdict.ask.permissions.names(&app.catalogue),
+        ip: verdict.ask.ip.map(|ip| ip.to_string()),
+        cost: i64::try_from(verdict.ask.cost).unwrap_or(i64::MAX),
+        concurrency: verdict.ask.concurrency.map(|(kind, _)| kind.as_str().to_owned()),
+    };
+    let asked = serde_json::to_string(&asked).unwrap_or_default();
+    out.extend_from_slice(format!(r#"{{"decided_at":{},"asked":{asked},"decision":"#, verdict.at.seconds()).as_bytes());
+    explained(app, verdict, Beside::default(), out).await;
+    out.push(b'}');
 }

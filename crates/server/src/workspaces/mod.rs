@@ -14,6 +14,7 @@ use stead_api::id::{PrincipalId, WorkspaceId};
 use stead_api::secret::{Format, Secret};
 use stead_verify::facts::{Fact, WorkspaceFacts};
 use stead_verify::pepper::{Label, Ring};
+use stead_verify::period::Billing;
 
 /// A workspace as it is stored.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,10 @@ pub struct WorkspaceRow {
     pub is_disabled: bool,
     /// Whether holders may disable their keys, whatever a key's own setting says; `None`: the key's counts.
     pub third_party_disable_allowed: Option<bool>,
+    /// The day of the month on which its credits begin anew.
+    pub billing_day: i64,
+    /// The zone of that day, by its IANA name.
+    pub billing_zone: String,
     /// When it was made.
     pub created_at: i64,
     /// The number of the last audit row.
@@ -55,6 +60,7 @@ impl WorkspaceRow {
 
     fn sealed_bytes(&self) -> Vec<u8> {
         let settings = (&self.id, &self.tag, self.seats, self.is_disabled, self.third_party_disable_allowed);
+        let settings = (settings, self.billing_day, &self.billing_zone);
         seal::bytes(&(settings, self.audit_seq, &self.audit_head, self.version))
     }
 
@@ -76,7 +82,9 @@ impl WorkspaceRow {
                 "the workspace's row was changed behind the server's back; its keys are refused"
             );
         }
-        WorkspaceFacts { id: self.id(), version: self.version, disabled: self.is_disabled || !trusted }
+        // A zone that this program doesn't know can only come from a newer one; its months begin in UTC meanwhile.
+        let billing = Billing::new(self.billing_day, &self.billing_zone).unwrap_or_default();
+        WorkspaceFacts { id: self.id(), version: self.version, disabled: self.is_disabled || !trusted, billing }
     }
 }
 
@@ -128,6 +136,8 @@ pub struct NewWorkspace {
     pub name: String,
     /// How many people it may have.
     pub seats: i64,
+    /// The day of the month on which its credits begin anew, and the IANA name of its zone.
+    pub billing: (i64, String),
     /// The owner's e-mail.
     pub owner_email: String,
     /// The owner's key, if it is given.
@@ -137,7 +147,7 @@ pub struct NewWorkspace {
 /// Makes a workspace with an owner and the owner's key. With `only_first`, does nothing where there is a workspace.
 pub async fn create(app: &Arc<App>, new: NewWorkspace, only_first: bool) -> Result<Option<FirstStart>, Failure> {
     let workspace_id = WorkspaceId::from_random(app.entropy.id());
-    let (id, name, seats) = (workspace_id.clone(), new.name.clone(), new.seats);
+    let (id, name, seats, billing) = (workspace_id.clone(), new.name.clone(), new.seats, new.billing.clone());
     let open = move |app: &App, tx: &mut Tx<'_>| {
         if only_first && queries::any(tx)? {
             return Ok(None);
@@ -147,6 +157,8 @@ pub async fn create(app: &Arc<App>, new: NewWorkspace, only_first: bool) -> Resu
             tag: Format::tag(app.entropy.stream()),
             name: name.clone(),
             seats,
+            billing_day: billing.0,
+            billing_zone: billing.1.clone(),
             created_at: app.clock.now().0,
             ..WorkspaceRow::default()
         };

@@ -6,7 +6,8 @@ use stead_api::id::WorkspaceId;
 
 macro_rules! columns {
     () => {
-        "id, tag, name, seats, is_disabled, third_party_disable_allowed, created_at, audit_seq, audit_head, version, seal"
+        "id, tag, name, seats, is_disabled, third_party_disable_allowed, billing_day, billing_zone, created_at, audit_seq, \
+         audit_head, version, seal"
     };
 }
 
@@ -18,15 +19,17 @@ fn read(row: &Row) -> Result<WorkspaceRow, Error> {
         seats: row.get(3)?,
         is_disabled: row.get(4)?,
         third_party_disable_allowed: row.get(5)?,
-        created_at: row.get(6)?,
-        audit_seq: row.get(7)?,
-        audit_head: row.get(8)?,
-        version: row.get(9)?,
-        seal: row.get(10)?,
+        billing_day: row.get(6)?,
+        billing_zone: row.get(7)?,
+        created_at: row.get(8)?,
+        audit_seq: row.get(9)?,
+        audit_head: row.get(10)?,
+        version: row.get(11)?,
+        seal: row.get(12)?,
     })
 }
 
-fn args(row: &WorkspaceRow) -> [Arg; 11] {
+fn args(row: &WorkspaceRow) -> [Arg; 13] {
     [
         row.id.as_str().into(),
         row.tag.as_str().into(),
@@ -34,6 +37,8 @@ fn args(row: &WorkspaceRow) -> [Arg; 11] {
         row.seats.into(),
         row.is_disabled.into(),
         row.third_party_disable_allowed.into(),
+        row.billing_day.into(),
+        row.billing_zone.as_str().into(),
         row.created_at.into(),
         row.audit_seq.into(),
         row.audit_head.clone().into(),
@@ -65,7 +70,11 @@ pub(super) fn any(tx: &mut Tx<'_>) -> Result<bool, Error> {
 
 pub(super) fn insert(tx: &mut Tx<'_>, row: &WorkspaceRow) -> Result<(), Error> {
     tx.run(
-        concat!("INSERT INTO workspaces (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"),
+        concat!(
+            "INSERT INTO workspaces (",
+            columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+        ),
         &args(row),
     )
     .map(drop)
@@ -74,7 +83,8 @@ pub(super) fn insert(tx: &mut Tx<'_>, row: &WorkspaceRow) -> Result<(), Error> {
 pub(super) fn save(tx: &mut Tx<'_>, row: &WorkspaceRow) -> Result<(), Error> {
     tx.run(
         "UPDATE workspaces SET tag = $2, name = $3, seats = $4, is_disabled = $5, third_party_disable_allowed = $6, \
-         created_at = $7, audit_seq = $8, audit_head = $9, version = $10, seal = $11 WHERE id = $1",
+         billing_day = $7, billing_zone = $8, created_at = $9, audit_seq = $10, audit_head = $11, version = $12, \
+         seal = $13 WHERE id = $1",
         &args(row),
     )
     .map(drop)

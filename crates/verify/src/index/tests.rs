@@ -116,15 +116,12 @@ proptest! {
         let (index, mut model) = (KeyIndex::default(), HashMap::new());
         for (number, (what, seed, secret)) in (1..).zip(steps) {
             let digest = digest(seed * 3 + secret);
-            match what {
-                0 => {
-                    index.remove(&key(seed, 0).id);
-                    model.remove(&seed);
-                }
-                _ => {
-                    put(&index, KeyFacts { digest, ..key(seed, number) });
-                    model.insert(seed, digest);
-                }
+            if what == 0 {
+                index.remove(&key(seed, 0).id);
+                model.remove(&seed);
+            } else {
+                put(&index, KeyFacts { digest, ..key(seed, number) });
+                model.insert(seed, digest);
             }
             prop_assert_eq!(index.len(), model.len());
             for seed in 0..40 {

@@ -7,6 +7,8 @@ CREATE TABLE workspaces (
     seats {int} NOT NULL,
     is_disabled {bool} NOT NULL,
     third_party_disable_allowed {bool},
+    billing_day {int} NOT NULL,
+    billing_zone TEXT NOT NULL,
     created_at {int} NOT NULL,
     audit_seq {int} NOT NULL,
     audit_head {bytes} NOT NULL,
@@ -65,7 +67,7 @@ CREATE TABLE group_members (
 CREATE INDEX group_members_by_principal ON group_members (workspace_id, principal_id);
 
 -- API keys; a revoked one stays for ever. `permissions` is a JSON list or NULL for unrestricted, `allowed_ips` a
--- JSON list or NULL for anywhere. `unrotated_expires_at` is what an undone rotation gives back.
+-- JSON list or NULL for anywhere, `rate_limits` a JSON list or NULL for none. `unrotated_expires_at` is what an undone rotation gives back.
 CREATE TABLE api_keys (
     workspace_id TEXT NOT NULL REFERENCES workspaces (id),
     id TEXT NOT NULL,
@@ -83,6 +85,7 @@ CREATE TABLE api_keys (
     tts_concurrency_limit {int},
     dubbing_concurrency_limit {int},
     music_concurrency_limit {int},
+    rate_limits TEXT,
     third_party_disable_allowed {bool},
     is_disabled {bool} NOT NULL,
     disable_reason TEXT,
@@ -117,13 +120,30 @@ CREATE TABLE key_uses (
     last_used_at {int} NOT NULL,
     PRIMARY KEY (workspace_id, key_id)
 ) {keyed};
+
+-- Credits of a lineage in a month, which is known by its first instant: what was used, what nodes hold on lease, and
+-- what was lost with nodes that ended in the middle. Their sum never goes over the cap.
 CREATE TABLE credits (
     workspace_id TEXT NOT NULL,
     lineage_id TEXT NOT NULL,
-    month {int} NOT NULL,
+    period {int} NOT NULL,
     used {int} NOT NULL,
-    PRIMARY KEY (workspace_id, lineage_id, month)
+    leased {int} NOT NULL,
+    forfeited {int} NOT NULL,
+    PRIMARY KEY (workspace_id, lineage_id, period)
 ) {keyed};
+-- A node's lease: running totals, so that telling the same twice counts once.
+CREATE TABLE credit_leases (
+    workspace_id TEXT NOT NULL,
+    lineage_id TEXT NOT NULL,
+    period {int} NOT NULL,
+    node_id TEXT NOT NULL,
+    granted {int} NOT NULL,
+    spent {int} NOT NULL,
+    renewed_at {int} NOT NULL,
+    PRIMARY KEY (workspace_id, lineage_id, period, node_id)
+) {keyed};
+CREATE INDEX credit_leases_by_age ON credit_leases (renewed_at);
 
 -- A chain per workspace: `hash` seals the row and the hash before it.
 CREATE TABLE audit_log (

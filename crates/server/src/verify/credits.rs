@@ -1,0 +1,292 @@
+//! Leases of credits. A charge is spent from what the store has granted this node, and waits for the store only where
+//! that doesn't suffice; the store is told each second what was spent. What is open when a node ends in the middle is
+//! forfeited: at the next start on SQLite, by whichever node sweeps first on PostgreSQL.
+
+use super::queries;
+use crate::app::App;
+use crate::error::Failure;
+use crate::http::fields::MAX_NUMBER;
+use crate::store::{Tx, Written};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use stead_api::id::{LineageId, WorkspaceId};
+use stead_api::time::Timestamp;
+use stead_verify::credits::{Report, Word};
+use stead_verify::index::{KeyIndex, KeyRecord};
+use stead_verify::limits::Ledger;
+
+/// Ledgers written in one transaction.
+const BATCH: usize = 200;
+/// What a lease holds at least, if the cap allows it; a hundredth of the cap if that is more.
+const LEAST: u64 = 100;
+/// A lease may be spent from for so long after it was renewed, in microseconds. The store is told each second.
+const TERM: u64 = 60_000_000;
+/// A lease that nobody spends from is given back after so long, in microseconds.
+const IDLE: u64 = 20_000_000;
+/// A lease that was not renewed for so long is forfeited: three times its term, for clocks that differ.
+const LOST_SECONDS: i64 = 180;
+
+/// This node's leases.
+pub struct Leases {
+    /// What tells this node's leases from others': new at each start.
+    node: String,
+    /// Who waits for credits, by lineage.
+    wanted: Mutex<BTreeMap<u128, Wanted>>,
+    /// Ledgers that have something to tell or to give back.
+    open: Mutex<HashMap<u128, Holder>>,
+    /// One exchange at a time: two would report the same lease twice.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Whose ledger it is.
+#[derive(Clone)]
+struct Holder {
+    workspace: WorkspaceId,
+    ledger: Arc<Ledger>,
+}
+
+struct Wanted {
+    holder: Holder,
+    /// What those who wait want to charge, together.
+    cost: u64,
+    /// What one of them does, at least.
+    least: u64,
+    cap: Option<u64>,
+}
+
+/// One ledger's part of an exchange.
+#[derive(Clone)]
+struct Part {
+    lineage: LineageId,
+    holder: Holder,
+    reports: Vec<Report>,
+    /// More credits to be granted in the present month.
+    want: u64,
+    /// With less than this nobody is helped, and other nodes would miss it.
+    least: u64,
+    /// No month's leases and uses together go beyond it.
+    cap: u64,
+    /// Give the lease back.
+    close: bool,
+}
+
+impl Leases {
+    /// For a node that has just started.
+    pub fn new(node: String) -> Self {
+        Self { node, wanted: Mutex::default(), open: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    fn take_wanted(&self) -> BTreeMap<u128, Wanted> {
+        std::mem::take(&mut *lock(&self.wanted))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn holder(app: &App, key: &KeyRecord) -> Holder {
+    Holder { workspace: app.index.workspace(key).id.clone(), ledger: app.index.ledger(key.lineage_bits()) }
+}
+
+/// Gets more credits for a key's lineage, or better knowledge that there are none: whoever comes while others wait
+/// shares their turn. Fails if the store can't say.
+pub(super) async fn lease(app: &Arc<App>, key: &KeyRecord, cost: u64) -> Result<(), Failure> {
+    let lineage = key.lineage_bits();
+    {
+        let mut wanted = lock(&app.leases.wanted);
+        let entry = wanted.entry(lineage).or_insert_with(|| Wanted {
+            holder: holder(app, key),
+            cost: 0,
+            least: cost,
+            cap: key.cap(),
+        });
+        entry.cost = entry.cost.saturating_add(cost);
+        entry.least = entry.least.min(cost);
+    }
+    let app = app.clone();
+    // In a task of its own: a caller that hangs up must not take the others' turn with it.
+    let exchanged = tokio::spawn(async move {
+        let _turn = app.leases.turn.lock().await;
+        let wanted = app.leases.take_wanted();
+        if !wanted.contains_key(&lineage) && wanted.is_empty() {
+            // Whoever had the turn before has asked for us, too.
+            return Ok(());
+        }
+        let parts = wanted.into_iter().map(|(lineage, wanted)| asked_for(&app, lineage, wanted)).collect();
+        exchange(&app, parts).await
+    });
+    exchanged.await.unwrap_or_else(|panic| Err(Failure::Defect(panic.to_string())))
+}
+
+fn asked_for(app: &App, lineage: u128, wanted: Wanted) -> Part {
+    let size = wanted.cap.map_or(LEAST, |cap| (cap / 100).max(LEAST));
+    let mut account = wanted.holder.ledger.lock();
+    let period = app.index.workspace_of(&wanted.holder.workspace).map(|workspace| workspace.period(app.clock.now()));
+    if let Some(period) = period {
+        account.credits.turn(period);
+    }
+    let size = if wanted.cap.is_none() { (account.credits.used() / 100).max(size) } else { size };
+    let held = account.credits.held();
+    let (want, least) = (wanted.cost.max(size).saturating_sub(held), wanted.least.saturating_sub(held));
+    let reports = account.credits.reports();
+    drop(account);
+    let cap = wanted.cap.unwrap_or(u64::MAX).min(MAX_NUMBER.unsigned_abs());
+    Part { lineage: LineageId::from_bits(lineage), holder: wanted.holder, reports, want, least, cap, close: false }
+}
+
+/// Tells the store what was spent, and gives back what lies idle.
+pub async fn settle(app: &Arc<App>) -> Result<(), Failure> {
+    let idle_since = app.elapsed().saturating_sub(IDLE);
+    settle_since(app, idle_since).await
+}
+
+/// Tells the store what was spent, and gives everything back: for a clean stop.
+pub async fn close(app: &Arc<App>) -> Result<(), Failure> {
+    settle_since(app, u64::MAX).await
+}
+
+async fn settle_since(app: &Arc<App>, idle_since: u64) -> Result<(), Failure> {
+    let app = app.clone();
+    let settled = tokio::spawn(async move {
+        let _turn = app.leases.turn.lock().await;
+        let open: Vec<_> = lock(&app.leases.open).iter().map(|(lineage, holder)| (*lineage, holder.clone())).collect();
+        let mut parts = Vec::new();
+        for (lineage, holder) in open {
+            let mut account = holder.ledger.lock();
+            let credits = &mut account.credits;
+            let close = credits.is_idle(idle_since);
+            if !credits.is_open() {
+                // Noted anew by the next charge, which waits for the ledger meanwhile.
+                lock(&app.leases.open).remove(&lineage);
+            } else if credits.wants_exchange(idle_since) {
+                if close {
+                    credits.freeze();
+                }
+                let reports = credits.reports();
+                drop(account);
+                parts.push(Part {
+                    lineage: LineageId::from_bits(lineage),
+                    holder,
+                    reports,
+                    want: 0,
+                    least: 0,
+                    cap: 0,
+                    close,
+                });
+            }
+        }
+        parts.sort_by(|a, b| a.lineage.cmp(&b.lineage));
+        exchange(&app, parts).await
+    });
+    settled.await.unwrap_or_else(|panic| Err(Failure::Defect(panic.to_string())))
+}
+
+/// Puts reports to the store and takes in what it says. Whoever calls it has the turn.
+async fn exchange(app: &Arc<App>, parts: Vec<Part>) -> Result<(), Failure> {
+    let mut result = Ok(());
+    for parts in parts.chunks(BATCH) {
+        let asked_at = app.elapsed();
+        let (told, node, now) = (parts.to_vec(), app.leases.node.clone(), app.clock.now());
+        let heard: Arc<Mutex<Vec<Vec<Word>>>> = Arc::default();
+        let words = heard.clone();
+        let work = move |tx: &mut Tx<'_>| -> Result<(), Failure> {
+            let words_of =
+                |part: &Part| part.reports.iter().map(|report| settle_one(tx, part, report, &node, now)).collect();
+            let all: Result<Vec<Vec<Word>>, Failure> = told.iter().map(words_of).collect();
+            *lock(&words) = all?;
+            Ok(())
+        };
+        match app.store.write(work, |()| {}).await {
+            Written::Committed(()) => {}
+            Written::Aborted(failure) => result = Err(failure),
+            // Reported as running totals, so reporting once more settles it.
+            Written::Unknown => result = Err(Failure::OutcomeUnknown),
+        }
+        if result.is_err() {
+            break;
+        }
+        let words = std::mem::take(&mut *lock(&heard));
+        for (part, words) in parts.iter().zip(words) {
+            let mut account = part.holder.ledger.lock();
+            for (report, word) in part.reports.iter().zip(words) {
+                account.credits.heard(report, &word, asked_at, asked_at + TERM);
+            }
+            if account.credits.is_open() {
+                let lineage = part.lineage.bits().unwrap_or_default();
+                lock(&app.leases.open).entry(lineage).or_insert_with(|| part.holder.clone());
+            }
+        }
+    }
+    result
+}
+
+/// One report, within the transaction.
+fn settle_one(tx: &mut Tx<'_>, part: &Part, report: &Report, node: &str, now: Timestamp) -> Result<Word, Failure> {
+    let (is_over, want) = (report.is_over || part.close, if report.is_over { 0 } else { part.want });
+    let lease = queries::LeaseKey {
+        workspace: &part.holder.workspace,
+        lineage: &part.lineage,
+        period: report.period.into(),
+        node,
+    };
+    let mut totals = queries::lock_credits(tx, &lease)?;
+    let stored = queries::lease(tx, &lease)?;
+    let was_lost = report.is_open && stored.is_none();
+    let (granted, before) = stored.unwrap_or_default();
+    let spent = if was_lost { 0 } else { report.spent.max(before) };
+    totals.used = totals.used.saturating_add(spent - before);
+    totals.leased = totals.leased.saturating_sub(spent - before);
+    let mut word = Word { spent, was_lost, ..Word::default() };
+    if is_over {
+        totals.leased = totals.leased.saturating_sub(granted.saturating_sub(spent));
+        queries::end_lease(tx, &lease)?;
+        word.spent = 0;
+    } else {
+        let gone = totals.used.saturating_add(totals.leased).saturating_add(totals.forfeited);
+        let left = part.cap.saturating_sub(gone);
+        let grant = if left < part.least { 0 } else { want.min(left) };
+        totals.leased += grant;
+        word.granted = granted + grant;
+        if word.granted > 0 {
+            queries::save_lease(tx, &lease, word.granted, spent, now)?;
+        }
+    }
+    queries::save_credits(tx, &lease, &totals)?;
+    (word.used, word.forfeited) = (totals.used, totals.forfeited);
+    word.elsewhere = totals.leased.saturating_sub(word.granted.saturating_sub(word.spent));
+    Ok(word)
+}
+
+/// Counts as forfeited what nodes that have gone held on lease: those of before this start where no other node can be,
+/// those that were not renewed for long elsewhere.
+pub async fn sweep(app: &App, is_start: bool) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let before = if app.store.is_shared() || !is_start { now.plus_seconds(-LOST_SECONDS) } else { Timestamp(i64::MAX) };
+    let work = move |tx: &mut Tx<'_>| -> Result<(), Failure> {
+        let leases = queries::forfeit(tx, before)?;
+        if leases > 0 {
+            tracing::warn!(leases, "credits on lease to a node that ended in the middle are forfeited");
+        }
+        Ok(())
+    };
+    match app.store.write(work, |()| {}).await {
+        Written::Committed(()) => Ok(()),
+        Written::Aborted(failure) => Err(failure),
+        Written::Unknown => Err(Failure::OutcomeUnknown),
+    }
+}
+
+/// Fills in what the store knows of the present months, at start.
+pub(super) fn restore(tx: &mut Tx<'_>, index: &KeyIndex, now: Timestamp) -> Result<(), crate::store::Error> {
+    // No month is longer than this.
+    for (workspace, lineage, period, totals) in queries::credits_since(tx, now.plus_seconds(-32 * 86_400))? {
+        let present = index.workspace_of(&workspace).map(|workspace| workspace.period(now));
+        if let (Some(present), Some(bits)) = (present.filter(|present| i64::from(*present) == period), lineage.bits()) {
+            let word =
+                Word { used: totals.used, forfeited: totals.forfeited, elsewhere: totals.leased, ..Word::default() };
+            index.ledger(bits).lock().credits.restore(present, &word);
+        }
+    }
+    Ok(())
+}

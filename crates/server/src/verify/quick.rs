@@ -1,0 +1,55 @@
+//! The shortest way from bytes to bytes, for the questions that nearly all are: one parse, a hash and a look-up each for
+//! the caller's key and for the key in question, the answer written straight behind the head. Whatever is special (a
+//! mistake, a wait, an explanation, a refusal of the caller) is left to the router, which answers all of it; nothing is
+//! taken before it is sure that it won't be.
+
+use super::answer::{Beside, write};
+use super::question::Plain;
+use super::{Attempt, Manner, attempt, find, freshness, judge};
+use crate::app::App;
+use crate::http::Door;
+use std::net::IpAddr;
+use stead_api::id::WorkspaceId;
+use stead_api::verify::DecisionCode;
+use stead_verify::decide::{Ask, Hop};
+
+/// Answers `POST /v1/api-keys/verify` behind what is in `out`; false if the question is none of the plain ones, and
+/// `out` is as it was.
+pub fn verify(
+    app: &App,
+    door: Door,
+    presented: Option<&str>,
+    peer: Option<IpAddr>,
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
+    let Ok(plain) = serde_json::from_slice::<Plain<'_>>(body) else { return false };
+    let Some(ask) = plain.ask(app) else { return false };
+    let within = match door {
+        Door::Verification => None,
+        Door::Public => match presented.and_then(|presented| caller(app, presented, peer)) {
+            Some(workspace) => Some(workspace),
+            None => return false,
+        },
+    };
+    let Ok(stale_seconds) = freshness(app) else { return false };
+    let mut revision = within.map(|workspace| app.progress.of(workspace));
+    let manner = Manner { within, ..Manner::default() };
+    let Ok(Attempt::Decided(verdict)) = attempt(app, &plain.api_key, &ask, manner) else { return false };
+    if let (None, Some(key)) = (within, &verdict.key) {
+        revision = Some(app.progress.of(&app.index.workspace(key).id));
+    }
+    write(app, &verdict, &Beside { revision, stale_seconds, ..Beside::default() }, out);
+    true
+}
+
+/// The workspace of a key that may ask; `None` if it may not, or if asking takes something of its limits.
+fn caller<'a>(app: &'a App, presented: &str, peer: Option<IpAddr>) -> Option<&'a WorkspaceId> {
+    let key = find(app, presented, None).filter(|key| key.limits.is_none())?;
+    let workspace = &app.index.workspace(&key).id;
+    let ask = Ask { permissions: app.may_ask, ip: peer, hop: Hop::Peer, ..Ask::default() };
+    match judge(app, key, &ask, Manner::default(), app.clock.now()) {
+        Attempt::Decided(verdict) if verdict.code == DecisionCode::Valid => Some(workspace),
+        _ => None,
+    }
+}
