@@ -291,8 +291,8 @@ async fn what_is_not_decided_about_is_refused(engine: Engine) {
             "body.api_key",
             "body.permissions.0",
             "body.ip",
-            "body.at_least",
             "body.cost",
+            "body.at_least",
             "body.request_id",
             "body.explain"
         ]

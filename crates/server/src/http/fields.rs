@@ -239,7 +239,7 @@ impl<'a> Fields<'a> {
                 Some(object) => {
                     let mut fields = Fields::new(object);
                     let limit = fields.rate_limit();
-                    if limits.iter().any(|other| other.name == limit.name) {
+                    if limits.iter().any(|other| !limit.name.is_empty() && other.name == limit.name) {
                         fields.mistake("name", "value_error", "another rate limit of the key has this name");
                     }
                     limits.push(limit);

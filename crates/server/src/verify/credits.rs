@@ -17,7 +17,8 @@ use stead_verify::limits::Ledger;
 
 /// Ledgers written in one transaction.
 const BATCH: usize = 200;
-/// What a lease holds at least, if the cap allows it; a hundredth of the cap if that is more.
+/// What a lease of a node that has the store to itself holds at least, if the cap allows it; a hundredth of the cap if
+/// that is more.
 const LEAST: u64 = 100;
 /// A lease may be spent from for so long after it was renewed, in microseconds. The store is told each second.
 const TERM: u64 = 60_000_000;
@@ -120,7 +121,9 @@ pub(super) async fn lease(app: &Arc<App>, key: &KeyRecord, cost: u64) -> Result<
 }
 
 fn asked_for(app: &App, lineage: u128, wanted: Wanted) -> Part {
-    let size = wanted.cap.map_or(LEAST, |cap| (cap / 100).max(LEAST));
+    // Where other nodes charge, too, what one holds the others miss.
+    let least = if app.store.is_shared() { 1 } else { LEAST };
+    let size = wanted.cap.map_or(LEAST, |cap| (cap / 100).max(least));
     let mut account = wanted.holder.ledger.lock();
     let period = app.index.workspace_of(&wanted.holder.workspace).map(|workspace| workspace.period(app.clock.now()));
     if let Some(period) = period {
