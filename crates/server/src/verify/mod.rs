@@ -2,9 +2,11 @@
 //! writes to the database, and never reads it.
 //!
 //! - [`usage`]: what is merged in memory and told to the store each second
+//! - [`quick`]: the same without the router, for ordinary questions
 //! - [`routes`]: `POST /v1/api-keys/verify`
 
 mod queries;
+pub mod quick;
 pub mod routes;
 pub mod usage;
 
