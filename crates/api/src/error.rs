@@ -83,6 +83,8 @@ codes! {
     LeaseNotFound = "lease_not_found", 404, "not_found";
     /// The route exists, but not with this method.
     MethodNotAllowed = "method_not_allowed", 405, "invalid_request";
+    /// The request did not arrive in time.
+    RequestTimeout = "request_timeout", 408, "invalid_request";
     /// The key already has a successor.
     AlreadyRotated = "already_rotated", 409, "conflict";
     /// The key has no rotation that could be undone.
@@ -91,22 +93,32 @@ codes! {
     SecretAlreadyShown = "secret_already_shown", 409, "conflict";
     /// The body is over the limit.
     RequestTooLarge = "request_too_large", 413, "invalid_request";
+    /// The request's target is over the limit.
+    UriTooLong = "uri_too_long", 414, "invalid_request";
     /// A body that doesn't say it is JSON.
     InvalidContentType = "invalid_content_type", 415, "invalid_request";
+    /// `Expect` with anything but `100-continue`.
+    ExpectationFailed = "expectation_failed", 417, "invalid_request";
     /// The `Idempotency-Key` was used with another request.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "validation_error";
     /// A check of the input failed; goes out as a list (wire §3.1 shape C).
     InvalidParameters = "invalid_parameters", 422, "validation_error";
     /// Too many requests.
     RateLimitExceeded = "rate_limit_exceeded", 429, "rate_limit_error";
+    /// The request's head is over a limit.
+    HeadersTooLarge = "headers_too_large", 431, "invalid_request";
     /// A defect of the server.
     InternalError = "internal_error", 500, "internal_error";
+    /// A method that no resource here has: CONNECT or TRACE.
+    MethodNotImplemented = "method_not_implemented", 501, "invalid_request";
     /// The store can't be reached.
     ServiceUnavailable = "service_unavailable", 503, "service_unavailable";
     /// The change may or may not have been made; ask again with the same `Idempotency-Key`, or read.
     OutcomeUnknown = "outcome_unknown", 503, "service_unavailable";
     /// The state asked for with `at_least` has not arrived here yet.
     NotYetAvailable = "not_yet_available", 503, "service_unavailable";
+    /// A version of HTTP that is not spoken here.
+    HttpVersionNotSupported = "http_version_not_supported", 505, "invalid_request";
 }
 
 /// Shape A: `{"detail":{…}}` for application errors.
@@ -176,7 +188,7 @@ mod tests {
         assert_eq!(names.len(), ErrorCode::ALL.len());
         for code in ErrorCode::ALL {
             let statuses: &[u16] = match code.kind() {
-                "invalid_request" => &[400, 405, 413, 415],
+                "invalid_request" => &[400, 405, 408, 413, 414, 415, 417, 431, 501, 505],
                 "validation_error" => &[400, 422],
                 "authentication_error" => &[401],
                 "authorization_error" => &[403],

@@ -1,6 +1,7 @@
 //! Time and randomness are handed in, so that tests move the one and foresee the other. The only place that asks
 //! the operating system for either.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 use stead_api::time::Timestamp;
 
@@ -72,8 +73,17 @@ impl Clock for SystemClock {
     }
 }
 
-/// The operating system's generator.
+/// The operating system's generator. Ids are taken from a block that is fetched at once: a verification needs two, and a
+/// system call each would cost it more than the decision.
 pub struct SystemEntropy;
+
+/// Most bytes that are taken from the block; secrets are longer, and come fresh.
+const SMALL: usize = 16;
+
+thread_local! {
+    /// A thread's block, and how much of it is given out.
+    static BLOCK: RefCell<([u8; 1024], usize)> = const { RefCell::new(([0; 1024], 1024)) };
+}
 
 impl Entropy for SystemEntropy {
     #[allow(
@@ -82,6 +92,21 @@ impl Entropy for SystemEntropy {
         reason = "this is the door; without randomness nothing may go on"
     )]
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the operating system gives random bytes");
+        let from_the_system =
+            |bytes: &mut [u8]| getrandom::fill(bytes).expect("the operating system gives random bytes");
+        if bytes.len() > SMALL {
+            return from_the_system(bytes);
+        }
+        BLOCK.with_borrow_mut(|(block, at)| {
+            if *at + bytes.len() > block.len() {
+                from_the_system(block);
+                *at = 0;
+            }
+            let taken = &mut block[*at..*at + bytes.len()];
+            bytes.copy_from_slice(taken);
+            // Nothing that was given out stays behind.
+            taken.fill(0);
+            *at += bytes.len();
+        });
     }
 }

@@ -37,6 +37,10 @@ pub const SETTINGS: &[Setting] = &[
         "verify-listen",
         "Address and port, or unix:<path>, of a listener for verification alone, for a trusted network: no key is asked for [none]",
     ),
+    setting(
+        "max-connections",
+        "Connections a listener has at a time, half of them from one address; fewer if file descriptors are short [4096]",
+    ),
     setting("data-dir", "Directory of the database, the pepper and the lock [./stead-data]"),
     setting("database-url", "sqlite:<file> or postgres://…[?schema=<name>] [sqlite file in the data directory]"),
     setting("log-format", "text or json [text]"),
@@ -64,6 +68,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where to listen for verification alone.
     pub verify_listen: Option<Place>,
+    /// Most connections of a listener.
+    pub max_connections: usize,
     /// Where the files are.
     pub data_dir: PathBuf,
     /// Where the state is.
@@ -95,6 +101,15 @@ pub enum Place {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(to),
+            Self::Unix(path) => write!(to, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// What a workspace may have.
@@ -183,6 +198,7 @@ impl Config {
                 SocketAddr::from(([127, 0, 0, 1], 8080)),
             ),
             verify_listen: sources.read("verify-listen", place),
+            max_connections: usize::try_from(sources.count("max-connections", 4096, 16..=1_000_000)).unwrap_or(4096),
             database: sources
                 .read("database-url", database)
                 .unwrap_or_else(|| Location::Sqlite { file: data_dir.join("stead.db"), durable: true }),

@@ -6,12 +6,14 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use stead_server::app::{self, App};
 use stead_server::clock::{SystemClock, SystemEntropy};
-use stead_server::config::Config;
+use stead_server::config::{Config, Place};
+use stead_server::http::Door;
+use stead_server::http::front::{self, Apart, Deadlines, Front, Listener, Service};
 use stead_server::store::Location;
 use stead_server::workspaces::FirstStart;
-use stead_server::{data_dir, http, jobs};
-use tokio::net::TcpListener;
+use stead_server::{data_dir, jobs};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 /// Runs the server until it is told to stop.
@@ -21,11 +23,16 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let signals = Signals::listen()?;
     data_dir::prepare(&config.data_dir).map_err(anyhow::Error::msg)?;
     let tls = match &config.tls {
-        Some((certificate, key)) => Some(http::serve::tls(certificate, key).map_err(anyhow::Error::msg)?),
+        Some((certificate, key)) => Some(front::tls(certificate, key).map_err(anyhow::Error::msg)?),
         None => None,
     };
     // Before the store is opened: what is in use fails at once, and says so.
-    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listen: {}", config.listen))?;
+    let place = Place::Tcp(config.listen);
+    let listener = Listener::bind(&place).await.with_context(|| format!("listen: {}", config.listen))?;
+    let verification = match &config.verify_listen {
+        Some(place) => Some(Apart::bind(place).await.with_context(|| format!("verify-listen: {place}"))?),
+        None => None,
+    };
     let database_is_new = match &config.database {
         Location::Sqlite { file, durable } => {
             if !durable {
@@ -42,19 +49,33 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         Ok(built) => built,
         Err(failure) => return Err(told(failure).context("the server can't start")),
     };
-    let url = address(&config, &listener)?;
+    let url = address(&config, &listener);
     print(&format!("Stead is ready at {url}"))?;
+    if let Some(verification) = &verification {
+        print(&format!("Verification is ready at {}", with_scheme("http", verification.address())))?;
+    }
     if let Some(first) = first {
         print(&welcome(&url, &first))?;
     }
     let background = jobs::start(&app);
-    http::serve::serve(
-        listener,
+    let listeners = 1 + usize::from(verification.is_some());
+    let front = |door, tls| Front {
+        service: Service::new(app.clone(), door),
         tls,
-        http::router::router(app.clone(), http::Door::Public),
-        signals.stopped(app.clone()),
-    )
-    .await;
+        deadlines: Deadlines::default(),
+        connections: front::connections(config.max_connections, listeners),
+    };
+    let (tell, mut told) = watch::channel(false);
+    let until_told = async move { drop(told.wait_for(|told| *told).await) };
+    let verification = verification.map(|apart| apart.serve(front(Door::Verification, None), until_told));
+    let until_stopped = async {
+        signals.stopped(app.clone()).await;
+        tell.send_replace(true);
+    };
+    listener.serve(front(Door::Public, tls), until_stopped).await;
+    if let Some(verification) = verification {
+        verification.ended().await;
+    }
     jobs::finish(&app, background).await;
     if *app.store.broken().borrow() {
         bail!("the store failed; start again to see what is on the disk");
@@ -101,12 +122,13 @@ fn log(config: &Config) {
 }
 
 /// The address to paste: the public one, or the one that is listened on.
-fn address(config: &Config, listener: &TcpListener) -> Result<String> {
-    if let Some(url) = &config.public_url {
-        return Ok(url.clone());
-    }
+fn address(config: &Config, listener: &Listener) -> String {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
-    Ok(format!("{scheme}://{}", listener.local_addr()?))
+    config.public_url.clone().unwrap_or_else(|| with_scheme(scheme, listener.address()))
+}
+
+fn with_scheme(scheme: &str, address: &str) -> String {
+    if address.starts_with("unix:") { address.to_owned() } else { format!("{scheme}://{address}") }
 }
 
 /// What the first start prints: the key, once, and lines to paste.

@@ -6,7 +6,8 @@
 //! - [`fields`], [`extract`]: reading input, all mistakes at once
 //! - [`reply`]: from a failure to an answer
 //! - [`openapi`]: the description, made from the table
-//! - [`health`], [`serve`]: probes; the accept loop
+//! - [`health`]: probes
+//! - [`front`]: listeners, connections, HTTP/1 itself, and the gate in front of everything
 
 /// Which listener a request came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +21,9 @@ pub enum Door {
 pub mod actor;
 pub mod extract;
 pub mod fields;
+pub mod front;
 pub mod health;
 pub mod openapi;
 pub mod reply;
 pub mod router;
 pub mod routes;
-pub mod serve;

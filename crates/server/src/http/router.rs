@@ -64,12 +64,7 @@ async fn frame(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
             response.headers_mut().insert(header::ALLOW, allow);
         }
     }
-    for name in IDS {
-        if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    sign(&mut response, &id);
     let path = path.unwrap_or_default();
     let micros = app.clock.now().0 - started.0;
     match failure.as_deref() {
@@ -80,6 +75,24 @@ async fn frame(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         _ if path == "/v1/api-keys/verify" || path.ends_with('z') => {}
         _ => tracing::info!(request_id = %id, %method, path, status = response.status().as_u16(), micros, "answered"),
     }
+    response
+}
+
+/// What every answer carries.
+fn sign(response: &mut Response, id: &RequestId) {
+    for name in IDS {
+        if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// The answer to what is refused before it comes to a route.
+pub(super) fn refuse(app: &App, failure: &Failure) -> Response {
+    let id = RequestId::from_random(app.entropy.id());
+    let mut response = reply::write_out(failure, &id);
+    sign(&mut response, &id);
     response
 }
 

@@ -8,14 +8,53 @@ use super::question::Plain;
 use super::{Attempt, Manner, attempt, find, freshness, judge};
 use crate::app::App;
 use crate::http::Door;
+use crate::http::front::{Field, Head, write_head};
+use std::cell::Cell;
 use std::net::IpAddr;
-use stead_api::id::WorkspaceId;
+use stead_api::id::{DIGITS, RequestId, WorkspaceId, digits};
 use stead_api::verify::DecisionCode;
 use stead_verify::decide::{Ask, Hop};
 
+/// What every answer of a verification says beside its body.
+const HEADERS: [(&str, &str); 2] = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
+
+/// Answers a request if it is one of the plain ones: then a complete HTTP/1.1 response was appended to `out`. Otherwise
+/// nothing was, and the router answers.
+///
+/// Runs in the connection's own task: it neither waits nor blocks.
+pub fn answer(app: &App, door: Door, peer: Option<IpAddr>, head: &Head<'_>, body: &[u8], out: &mut Vec<u8>) -> bool {
+    thread_local! {
+        /// Where the body is written before its length is known.
+        static BODY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    if head.method != "POST" || head.path != "/v1/api-keys/verify" || head.query.is_some() {
+        return false;
+    }
+    let Field::One(b"application/json") = head.field("content-type") else { return false };
+    let mut json = BODY.take();
+    json.clear();
+    let presented = match head.field("xi-api-key") {
+        Field::One(value) => std::str::from_utf8(value).ok(),
+        Field::Absent | Field::Several => None,
+    };
+    let is_answered = verify(app, door, presented, peer, body, &mut json);
+    if is_answered {
+        let mut id = [0; RequestId::PREFIX.len() + DIGITS];
+        id[..RequestId::PREFIX.len()].copy_from_slice(RequestId::PREFIX.as_bytes());
+        id[RequestId::PREFIX.len()..].copy_from_slice(&digits(u128::from_le_bytes(app.entropy.id())));
+        let id = std::str::from_utf8(&id).unwrap_or_default();
+        let [store, sniff] = HEADERS;
+        let extra = [store, sniff, ("x-request-id", id), ("x-trace-id", id)];
+        write_head(out, 200, app.clock.now(), head.persistence, "application/json", json.len(), &extra);
+        out.extend_from_slice(&json);
+    }
+    BODY.set(json);
+    is_answered
+}
+
 /// Answers `POST /v1/api-keys/verify` behind what is in `out`; false if the question is none of the plain ones, and
 /// `out` is as it was.
-pub fn verify(
+fn verify(
     app: &App,
     door: Door,
     presented: Option<&str>,
