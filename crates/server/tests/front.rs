@@ -69,14 +69,12 @@ impl Standing {
     }
 
     async fn connect(&self) -> Box<dyn Wire> {
-        match self.address.strip_prefix("unix:") {
-            Some(path) => Box::new(UnixStream::connect(path).await.unwrap()),
-            None => {
-                let stream = TcpStream::connect(self.socket()).await.unwrap();
-                stream.set_nodelay(true).unwrap();
-                Box::new(stream)
-            }
+        if let Some(path) = self.address.strip_prefix("unix:") {
+            return Box::new(UnixStream::connect(path).await.unwrap());
         }
+        let stream = TcpStream::connect(self.socket()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Box::new(stream)
     }
 
     /// Sends bytes on a connection of their own and reads to its end.
@@ -578,7 +576,8 @@ async fn a_body_of_a_mebibyte_passes_and_is_whole() {
     let plain = format!("POST /echo/a HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let mut chunked = "POST /echo/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
     for piece in body.as_bytes().chunks(1000) {
-        chunked += &format!("{:X}\r\n{}\r\n", piece.len(), std::str::from_utf8(piece).unwrap());
+        let size = format!("{:X}", piece.len());
+        chunked.extend([&size, "\r\n", std::str::from_utf8(piece).unwrap(), "\r\n"]);
     }
     chunked += "0\r\n\r\n";
     let bytes = [plain.as_bytes(), chunked.as_bytes(), LAST].concat();
