@@ -6,7 +6,7 @@
 //! - [`fields`], [`extract`]: reading input, all mistakes at once
 //! - [`reply`]: from a failure to an answer
 //! - [`openapi`]: the description, made from the table
-//! - [`health`]: probes
+//! - [`health`]: the two probes
 //! - [`front`]: listeners, connections, HTTP/1 itself, and the gate in front of everything
 
 /// Which listener a request came by.

@@ -17,24 +17,26 @@ use tower::ServiceExt;
 
 /// The request as the router takes it.
 pub(super) fn request(head: &Head<'_>, body: &[u8], peer: Option<IpAddr>) -> Result<Request, Refusal> {
-    let unfit = |_| bad("The request can't be understood.");
     let target = match head.query {
         None => PathAndQuery::try_from(head.path),
         Some(query) => PathAndQuery::try_from(format!("{}?{query}", head.path)),
     };
     let mut request = Request::new(Body::from(Bytes::copy_from_slice(body)));
-    *request.method_mut() = Method::from_bytes(head.method.as_bytes()).map_err(|_| unfit(()))?;
-    *request.uri_mut() = Uri::from(target.map_err(|_| unfit(()))?);
+    *request.method_mut() = Method::from_bytes(head.method.as_bytes()).map_err(|_| UNFIT)?;
+    *request.uri_mut() = Uri::from(target.map_err(|_| UNFIT)?);
     *request.version_mut() = if head.is_http_10 { Version::HTTP_10 } else { Version::HTTP_11 };
     request.headers_mut().reserve(head.headers.len());
     for field in head.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| unfit(()))?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| unfit(()))?;
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| UNFIT)?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|_| UNFIT)?;
         request.headers_mut().append(name, value);
     }
     request.extensions_mut().insert(Peer(peer));
     Ok(request)
 }
+
+/// The gate lets nothing by that the router's types refuse, as far as anybody knows.
+const UNFIT: Refusal = bad("The request can't be understood.");
 
 /// Has the router answer.
 pub(super) async fn ask(router: &Router, request: Request) -> Response {

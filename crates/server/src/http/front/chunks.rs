@@ -86,7 +86,7 @@ impl Chunks {
             (State::Start, _) => digit(0, 0, byte),
             (State::Size { size, .. }, b'\r') => Ok(State::SizeLf(size)),
             (State::Size { size, digits }, _) => digit(size, digits, byte),
-            (State::SizeLf(0), b'\n') => Ok(State::Trailer),
+            (State::SizeLf(0) | State::TrailerLf, b'\n') => Ok(State::Trailer),
             (State::SizeLf(size), b'\n') if size > MAX_BODY - self.body.len() => Err(TOO_LARGE),
             (State::SizeLf(size), b'\n') => Ok(State::Data(size)),
             (State::SizeLf(_), _) => Err(SIZE),
@@ -95,7 +95,6 @@ impl Chunks {
             (State::DataCr | State::DataLf, _) => Err(LINE),
             (State::Trailer, b'\r') => Ok(State::EndLf),
             (State::EndLf, b'\n') => Ok(State::Done),
-            (State::TrailerLf, b'\n') => Ok(State::Trailer),
             (State::Trailer | State::TrailerName | State::TrailerValue, _) => self.trailer(byte),
             (State::EndLf | State::TrailerLf, _) => Err(TRAILER),
             (State::Data(_) | State::Done, _) => Ok(self.state),
@@ -109,10 +108,9 @@ impl Chunks {
             return Err(bad("The body's trailers are larger than 4096 bytes."));
         }
         match (self.state, byte) {
-            (State::TrailerName, b':') => Ok(State::TrailerValue),
             (State::Trailer | State::TrailerName, _) if is_token(byte) => Ok(State::TrailerName),
             (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
-            (State::TrailerValue, b'\t' | 0x20..=0x7e | 0x80..) => Ok(State::TrailerValue),
+            (State::TrailerName, b':') | (State::TrailerValue, b'\t' | 0x20..=0x7e | 0x80..) => Ok(State::TrailerValue),
             _ => Err(TRAILER),
         }
     }

@@ -44,14 +44,6 @@ pub(super) struct Connection<S> {
     out: Vec<u8>,
 }
 
-/// How a connection that can go on in HTTP/2 ended.
-pub(super) enum End<S> {
-    /// It is closed, or to be dropped.
-    Closed,
-    /// It speaks HTTP/2, and this was read already.
-    Http2(Connection<S>, Vec<u8>),
-}
-
 /// Why no request comes of what was read.
 enum Cut {
     /// The client hears why.
@@ -114,8 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self { stream, service, peer, deadlines, stop, timer, input, chunks, out }
     }
 
-    /// Serves the connection to its end.
-    pub(super) async fn run(mut self, may_switch: bool) -> End<S> {
+    /// Serves the connection to its end, or until it speaks HTTP/2: then gives it back, with what was read of it.
+    pub(super) async fn run(mut self, may_switch: bool) -> Option<(Self, Vec<u8>)> {
         let (mut patience, mut may_switch) = (self.deadlines.first_byte, may_switch);
         loop {
             match self.turn(patience, may_switch).await {
@@ -123,16 +115,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(Turn::Close) => break,
                 Ok(Turn::Http2) => {
                     let read = self.input.unread().to_vec();
-                    return End::Http2(self, read);
+                    return Some((self, read));
                 }
-                Err(Cut::Gone) => return End::Closed,
+                Err(Cut::Gone) => return None,
                 Err(Cut::Refused(refusal)) => {
                     tracing::debug!(code = refusal.code.as_str(), "a request was refused: {}", refusal.message);
                     let response = answer::refused(&self.service.app, refusal.code, refusal.message);
                     // Nobody knows what the rest of the connection would mean.
                     let asked = Asked { is_head: false, is_http_10: false, persistence: Persistence::Close };
                     if self.send(response, asked).await.is_err() {
-                        return End::Closed;
+                        return None;
                     }
                     break;
                 }
@@ -142,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.flush().await.is_ok() {
             self.linger().await;
         }
-        End::Closed
+        None
     }
 
     /// One request, from its first byte to its answer, which may still wait in `out` for those that follow.
@@ -181,9 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 (search, may_begin_empty) = (Search::default(), false);
                 continue;
             }
-            if !(may_switch && !bytes.is_empty())
-                && let Some(length) = search.end(bytes)?
-            {
+            if !may_switch && let Some(length) = search.end(bytes)? {
                 return Ok(Some(length));
             }
             self.flush().await?;
@@ -330,10 +320,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Poll::Ready(read) = Pin::new(&mut *stream).poll_read(context, &mut buffer) {
                 return Poll::Ready(read.map(|()| buffer.filled().len()).map_err(|_| Cut::Gone));
             }
-            if wait == Wait::Request {
-                if stop.poll(context).is_ready() {
-                    return Poll::Ready(Err(Cut::Gone));
-                }
+            if wait == Wait::Request && stop.poll(context).is_ready() {
+                return Poll::Ready(Err(Cut::Gone));
             }
             ready!(timer.poll(due, context));
             Poll::Ready(Err(if wait == Wait::Rest { Cut::Refused(LATE) } else { Cut::Gone }))

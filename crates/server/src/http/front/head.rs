@@ -257,11 +257,13 @@ fn told(error: Error, bytes: &[u8]) -> Refusal {
     }
 }
 
-/// Whether the request line ends with ` HTTP/`, a digit, a point and a digit.
+/// Whether the request line would do but for its version: `HTTP/`, a digit, a point and a digit.
 fn names_a_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let Some([b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]) = line.last_chunk::<9>() else { return false };
-    major.is_ascii_digit() && minor.is_ascii_digit()
+    let mut parts = line.split(|byte| *byte == b' ');
+    let (_, _, version, rest) = (parts.next(), parts.next(), parts.next(), parts.next());
+    let Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]) = version else { return false };
+    rest.is_none() && major.is_ascii_digit() && minor.is_ascii_digit()
 }
 
 /// The search for the end of a head in bytes that come bit by bit. Looks at each byte once.

@@ -1,7 +1,7 @@
 //! The places to listen at, and the accept loop.
 
 use super::caps::{Caps, Ticket};
-use super::connection::{Connection, End};
+use super::connection::Connection;
 use super::http2;
 use super::timing::{Deadlines, Stop};
 use super::{Front, Service};
@@ -149,7 +149,7 @@ impl Client {
     {
         let Self { service, peer, deadlines, stop, ticket } = self;
         let connection = Connection::new(stream, service, peer, deadlines, stop);
-        if let End::Http2(connection, read) = connection.run(may_switch).await {
+        if let Some((connection, read)) = connection.run(may_switch).await {
             let Connection { stream, service, peer, deadlines, stop, .. } = connection;
             // In a box, so that HTTP/1 connections don't keep room for it.
             Box::pin(http2::serve(stream, read, service, peer, deadlines, stop)).await;

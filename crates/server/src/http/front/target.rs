@@ -71,15 +71,12 @@ const UNFIT: Refusal = bad("The target holds a character that must be percent-en
 /// Whether it is `host` or `host:port`: a name, an IPv4 address, or an IPv6 address in brackets.
 pub(super) fn is_authority(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let (host_fits, rest) = match text.strip_prefix('[') {
-        Some(inner) => match inner.split_once(']') {
-            Some((address, rest)) => (address.parse::<std::net::Ipv6Addr>().is_ok(), rest),
-            None => return false,
-        },
-        None => {
-            let (host, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
-            (!host.is_empty() && host.bytes().all(is_host_byte), rest)
-        }
+    let (host_fits, rest) = if let Some(inner) = text.strip_prefix('[') {
+        let Some((address, rest)) = inner.split_once(']') else { return false };
+        (address.parse::<std::net::Ipv6Addr>().is_ok(), rest)
+    } else {
+        let (host, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
+        (!host.is_empty() && host.bytes().all(is_host_byte), rest)
     };
     let port_fits = match rest.strip_prefix(':') {
         Some(port) => {
