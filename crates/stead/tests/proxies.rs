@@ -4,7 +4,7 @@
 mod rig;
 mod spellings;
 
-use crate::harness::{Options, Server, Store};
+use crate::harness::{Options, Server, Store, test_setting};
 use reqwest::Method;
 use rig::{Kind, Rig, Said};
 use serde_json::json;
@@ -47,13 +47,36 @@ async fn caddy_serves_the_path_that_was_judged() {
     spellings::differential(Kind::Caddy).await;
 }
 
+/// Envoy itself is in no package registry; its messages are, and the client that its gRPC is compatible with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_gets_the_same_answers() {
+    let (server, _rules) = server();
+    let good = key(&server, json!({"name": "good", "permissions": ["text_to_speech"]})).await;
+    let listed = json!({"name": "listed", "permissions": "all", "allowed_ips": ["192.0.2.0/24"]});
+    let listed = key(&server, listed).await;
+    let poor = json!({"name": "poor", "permissions": "all", "character_limit": 5});
+    let poor = key(&server, poor).await;
+    let world = json!({
+        "address": server.base_url().trim_start_matches("http://"),
+        "good": good.secret, "account": good.account,
+        "listed": listed.secret, "listed_account": listed.account,
+        "poor": poor.secret, "poor_account": poor.account,
+    });
+    let python = test_setting("STEAD_TEST_PYTHON", "installs gRPC for Python");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proxies/ask_as_envoy.py");
+    let ran = std::process::Command::new(python).arg(script).env("WORLD", world.to_string()).output();
+    let ran = ran.expect("Python starts");
+    let printed = [ran.stdout, ran.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(ran.status.success() && printed.contains("done"), "{printed}");
+}
+
 /// A server that declares the proxies of this machine, with the rules above.
 fn server() -> (Server, tempfile::NamedTempFile) {
     let rules = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(rules.path(), RULES).expect("written");
     let mut options = Options::on(Store::Sqlite);
     options.settings = vec![
-        ("STEAD_TRUSTED_PROXIES".into(), "127.0.0.1".into()),
+        ("STEAD_TRUSTED_PROXIES".into(), "127.0.0.1,10.0.0.0/8".into()),
         ("STEAD_PATH_RULES".into(), rules.path().display().to_string()),
     ];
     (Server::start(options), rules)
