@@ -60,7 +60,10 @@ pub const SETTINGS: &[Setting] = &[
         "Whose word forward-auth takes on a client's address, method and path: networks, addresses, `unix` [none]",
     ),
     setting("forward-auth-header", "One more header that forward-auth and ext_authz look for a key in [none]"),
-    setting("path-rules", "TOML file that says which permissions a request at a proxy needs, by method and path [none]"),
+    setting(
+        "path-rules",
+        "TOML file that says which permissions a request at a proxy needs, by method and path [none]",
+    ),
     setting("key-prefix", "What secrets begin with, before the underscore [stead]"),
 ];
 

@@ -5,10 +5,10 @@ use crate::on_both_stores;
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use stead_server::http::Door;
 use stead_server::http::actor::Peer;
 use stead_server::http::router::router;
-use std::net::IpAddr;
 use tower::ServiceExt;
 
 on_both_stores! {
@@ -84,9 +84,8 @@ async fn every_denial_has_its_status(engine: Engine) {
     let body = json!({"name": "k", "permissions": ["text_to_speech"], "expires_at": START.seconds() + DAY,
         "allowed_ips": ["192.0.2.0/24"], "character_limit": 10});
     let key = world.key(&account, body).await;
-    let asks = async |query: &str, ip: &str| {
-        ask(&world, query, &[("xi-api-key", &key.secret), ("x-forwarded-for", ip)]).await
-    };
+    let asks =
+        async |query: &str, ip: &str| ask(&world, query, &[("xi-api-key", &key.secret), ("x-forwarded-for", ip)]).await;
     assert_eq!(asks("?cost=9&permissions=text_to_speech", "192.0.2.1").await.status, 200);
     // Strangers get a bare code.
     for stranger in ["garbage", "stead_0000000000000000000000000000000000000000000000", "\u{e9}", ""] {
@@ -97,7 +96,8 @@ async fn every_denial_has_its_status(engine: Engine) {
     }
     let reply = asks("", "203.0.113.1").await;
     reply.is(403, "ip_not_allowed");
-    let seen = json!({"code": "IP_NOT_ALLOWED", "ip": "203.0.113.1", "ip_from": "entry 1 from the right of X-Forwarded-For"});
+    let seen =
+        json!({"code": "IP_NOT_ALLOWED", "ip": "203.0.113.1", "ip_from": "entry 1 from the right of X-Forwarded-For"});
     assert_eq!(reply.body["detail"]["decision"], seen);
     let reply = asks("?permissions=voices_write,text_to_speech,voices_read", "192.0.2.1").await;
     reply.is(403, "insufficient_permissions");
@@ -150,7 +150,9 @@ async fn a_key_comes_once_by_one_of_its_headers(engine: Engine) {
     ] {
         ask(&world, "", &headers).await.is(401, "invalid_authorization_header");
     }
-    for headers in [vec![], vec![("authorization", "Basic dTpw")], vec![("cookie", &*key)], vec![("authorization", &*key)]] {
+    for headers in
+        [vec![], vec![("authorization", "Basic dTpw")], vec![("cookie", &*key)], vec![("authorization", &*key)]]
+    {
         ask(&world, "", &headers).await.is(401, "missing_api_key");
     }
     for headers in [
@@ -210,13 +212,38 @@ async fn no_set_of_headers_is_believed_but_the_proxys(engine: Engine) {
     let listed =
         world.key(&account, json!({"name": "k", "permissions": "all", "allowed_ips": ["192.0.2.0/24"]})).await.secret;
     let names = [
-        "x-forwarded-for", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-method", "x-original-uri", "x-real-ip",
-        "forwarded", "x-forwarded-proto", "x-forwarded-prefix", "x-stead-account-id", "x-stead-key-id", "true-client-ip",
-        "cf-connecting-ip", "x-client-ip", "x-cluster-client-ip",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-uri",
+        "x-forwarded-method",
+        "x-original-uri",
+        "x-real-ip",
+        "forwarded",
+        "x-forwarded-proto",
+        "x-forwarded-prefix",
+        "x-stead-account-id",
+        "x-stead-key-id",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
     ];
     let values = [
-        "192.0.2.1", "192.0.2.1:80", "[::ffff:192.0.2.1]", "::ffff:192.0.2.1%eth0", "unknown", "_hidden", "", ",", "192.0.2.1,",
-        "for=192.0.2.1", "192.0.2.1 192.0.2.1", "0xc0.0.2.1", "192.0.2.001", "203.0.113.9, 192.0.2.1", "/v1/../admin",
+        "192.0.2.1",
+        "192.0.2.1:80",
+        "[::ffff:192.0.2.1]",
+        "::ffff:192.0.2.1%eth0",
+        "unknown",
+        "_hidden",
+        "",
+        ",",
+        "192.0.2.1,",
+        "for=192.0.2.1",
+        "192.0.2.1 192.0.2.1",
+        "0xc0.0.2.1",
+        "192.0.2.001",
+        "203.0.113.9, 192.0.2.1",
+        "/v1/../admin",
     ];
     let (mut sets, mut yes) = (0, 0);
     for name in names {
@@ -243,8 +270,8 @@ async fn no_set_of_headers_is_believed_but_the_proxys(engine: Engine) {
                 }
                 assert!(!ask(&world, "", &headers).await.status.is_success(), "{headers:?}");
                 // The declared proxy: only by the one header, once, with the address last.
-                let said = headers == [("x-forwarded-for", value)]
-                    && ["192.0.2.1", "203.0.113.9, 192.0.2.1"].contains(&value);
+                let said =
+                    headers == [("x-forwarded-for", value)] && ["192.0.2.1", "203.0.113.9, 192.0.2.1"].contains(&value);
                 let reply = ask(&world, "", &with(&listed)).await;
                 assert_eq!(reply.status.is_success(), said, "{headers:?}: {}", reply.text);
                 yes += usize::from(said);
@@ -277,10 +304,13 @@ async fn path_rules_decide_by_the_proxys_method_and_path(engine: Engine) {
     asks(&reader, &caddy("POST", "/v1/voices/a")).await.is(403, "path_not_allowed");
     asks(&reader, &caddy("GET", "/v1/voices")).await.is(403, "path_not_allowed");
     asks(&reader, &caddy("get", "/v1/voices/a")).await.is(403, "ambiguous_path");
-    for uri in ["/v1/voices/../text-to-speech", "/v1//voices/a", "/v1/voices/%2e%2e", "/v1/voices/a;x", "/v1/voices\\a", ""] {
+    for uri in
+        ["/v1/voices/../text-to-speech", "/v1//voices/a", "/v1/voices/%2e%2e", "/v1/voices/a;x", "/v1/voices\\a", ""]
+    {
         asks(&reader, &caddy("GET", uri)).await.is(403, "ambiguous_path");
     }
-    let contradiction = [("x-forwarded-method", "GET"), ("x-forwarded-uri", "/v1/voices/a"), ("x-original-uri", "/v1/voices/b")];
+    let contradiction =
+        [("x-forwarded-method", "GET"), ("x-forwarded-uri", "/v1/voices/a"), ("x-original-uri", "/v1/voices/b")];
     asks(&reader, &contradiction).await.is(403, "ambiguous_headers");
     for name in ["x-http-method-override", "X-Original-URL", "x_rewrite_url"] {
         let [method, uri] = caddy("GET", "/v1/voices/a");
@@ -294,7 +324,9 @@ async fn path_rules_decide_by_the_proxys_method_and_path(engine: Engine) {
     world.send(stranger).await.is(403, "path_not_allowed");
     // A stranger hears nothing of which paths there are.
     for uri in ["/v1/voices/a", "/nowhere", "//"] {
-        ask(&world, "", &[&caddy("GET", uri)[..], &[("xi-api-key", "made-up")]].concat()).await.is(401, "invalid_api_key");
+        ask(&world, "", &[&caddy("GET", uri)[..], &[("xi-api-key", "made-up")]].concat())
+            .await
+            .is(401, "invalid_api_key");
     }
     // The rule's cost and the proxy's are added, and nothing is charged for a refusal.
     let speech = caddy("POST", "/v1/text-to-speech/a/stream");

@@ -144,32 +144,41 @@ async fn matrix(kind: Kind) {
     assert_eq!((said.status, &*rig.served()[0].body), (200, "the body"));
 
     // No key, a wrong one, one too weak, another method, an address that is not the client's.
-    refused(&rig, 401, rig.say("GET", "/v1/voices/a", "", &[]).await);
-    refused(&rig, 401, rig.say("GET", "/v1/voices/a", "wrong", &[]).await);
-    refused(&rig, 401, rig.say("GET", "/v1/voices/a", &good.secret, &[("xi-api-key", "another")]).await);
-    refused(&rig, 403, rig.say("GET", "/admin/x", &good.secret, &[]).await);
-    refused(&rig, 403, rig.say("GET", "/admin", &good.secret, &[]).await);
-    refused(&rig, 403, rig.say("DELETE", "/v1/voices/a", &good.secret, &[]).await);
+    refused(&rig, 401, &rig.say("GET", "/v1/voices/a", "", &[]).await);
+    refused(&rig, 401, &rig.say("GET", "/v1/voices/a", "wrong", &[]).await);
+    refused(&rig, 401, &rig.say("GET", "/v1/voices/a", &good.secret, &[("xi-api-key", "another")]).await);
+    refused(&rig, 403, &rig.say("GET", "/admin/x", &good.secret, &[]).await);
+    refused(&rig, 403, &rig.say("GET", "/admin", &good.secret, &[]).await);
+    refused(&rig, 403, &rig.say("DELETE", "/v1/voices/a", &good.secret, &[]).await);
     assert_eq!(rig.say("GET", "/v1/voices/a", &here.secret, &[]).await.status, 200);
     rig.served();
-    refused(&rig, 403, rig.say("GET", "/v1/voices/a", &away.secret, &[]).await);
+    refused(&rig, 403, &rig.say("GET", "/v1/voices/a", &away.secret, &[]).await);
 
     // What a client says about itself helps nobody.
     for value in ["203.0.113.1", "127.0.0.1", "203.0.113.1, 127.0.0.1", "127.0.0.2", "unknown"] {
         for name in ["X-Forwarded-For", "x_forwarded_for", "X-Real-IP", "Forwarded", "X-Client-IP", "True-Client-IP"] {
             let said = rig.say("GET", "/v1/voices/a", &away.secret, &[(name, value)]).await;
-            refused(&rig, 403, said);
+            refused(&rig, 403, &said);
         }
-        let said = rig.say("GET", "/v1/voices/a", &away.secret, &[("Connection", "x-forwarded-for"), ("X-Forwarded-For", value)]).await;
-        refused(&rig, 403, said);
+        let said = rig
+            .say("GET", "/v1/voices/a", &away.secret, &[("Connection", "x-forwarded-for"), ("X-Forwarded-For", value)])
+            .await;
+        refused(&rig, 403, &said);
     }
-    for name in ["X-Forwarded-Uri", "X-Original-URI", "X_Forwarded_Uri", "X-Original-Url", "X-Rewrite-Url", "X-Forwarded-Prefix"] {
+    for name in [
+        "X-Forwarded-Uri",
+        "X-Original-URI",
+        "X_Forwarded_Uri",
+        "X-Original-Url",
+        "X-Rewrite-Url",
+        "X-Forwarded-Prefix",
+    ] {
         let said = rig.say("GET", "/admin/x", &good.secret, &[(name, "/v1/voices/a")]).await;
-        refused(&rig, 403, said);
+        refused(&rig, 403, &said);
     }
     for name in ["X-Forwarded-Method", "X-Original-Method", "X-HTTP-Method-Override", "x_forwarded_method"] {
         let said = rig.say("DELETE", "/v1/voices/a", &good.secret, &[(name, "GET")]).await;
-        refused(&rig, 403, said);
+        refused(&rig, 403, &said);
     }
 
     // A limit is no bad key: 429, with the time to wait.
@@ -177,7 +186,7 @@ async fn matrix(kind: Kind) {
     rig.served();
     let said = rig.say("GET", "/paid", &poor.secret, &[]).await;
     assert!(said.value("retry-after").is_some_and(|seconds| seconds.parse::<u64>().is_ok()), "{said:?}");
-    refused(&rig, 429, said);
+    refused(&rig, 429, &said);
 
     // Its time is over.
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -186,7 +195,7 @@ async fn matrix(kind: Kind) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     rig.served();
-    refused(&rig, 401, rig.say("GET", "/v1/voices/a", &short.secret, &[]).await);
+    refused(&rig, 401, &rig.say("GET", "/v1/voices/a", &short.secret, &[]).await);
 
     // Whatever else comes in Stead's place is no yes; what can be told apart is.
     for (answer, status) in [
@@ -212,7 +221,7 @@ async fn matrix(kind: Kind) {
 }
 
 #[track_caller]
-fn refused(rig: &Rig, status: u16, said: Said) {
+fn refused(rig: &Rig, status: u16, said: &Said) {
     assert_eq!(said.status, status, "{said:?}");
     assert!(rig.served().is_empty(), "the service was asked all the same");
 }

@@ -21,8 +21,7 @@ use stead_api::id::RequestId;
 const IDS: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("x-trace-id")];
 
 /// Routes whose every call is a question about a key.
-const QUIET: [&str; 3] =
-    ["/v1/api-keys/verify", "/v1/forward-auth", "/envoy.service.auth.v3.Authorization/Check"];
+const QUIET: [&str; 3] = ["/v1/api-keys/verify", "/v1/forward-auth", "/envoy.service.auth.v3.Authorization/Check"];
 
 /// The service for a listener.
 pub fn router(app: Arc<App>, door: Door) -> Router {

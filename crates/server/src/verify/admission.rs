@@ -120,7 +120,10 @@ impl Front {
         if complaints.len() < COMPLAINTS && complaints.insert(mistake.to_owned()) {
             tracing::error!("a proxy asks what can't be answered, so all its requests are refused: {mistake}");
         }
-        Failure::refused(ErrorCode::ProxyMisconfigured, "The proxy asks what can't be answered; the server's log says what.")
+        Failure::refused(
+            ErrorCode::ProxyMisconfigured,
+            "The proxy asks what can't be answered; the server's log says what.",
+        )
     }
 }
 

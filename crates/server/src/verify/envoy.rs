@@ -115,12 +115,13 @@ pub(super) struct SetHeader {
     pub(super) keep_empty_value: bool,
 }
 
+/// In Envoy's words APPEND_IF_EXISTS_OR_ADD, ADD_IF_ABSENT and OVERWRITE_IF_EXISTS_OR_ADD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub(super) enum Append {
-    AppendIfExistsOrAdd = 0,
-    AddIfAbsent = 1,
-    OverwriteIfExistsOrAdd = 2,
+    BesideExisting = 0,
+    IfAbsent = 1,
+    InsteadOfExisting = 2,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -136,7 +137,7 @@ impl SetHeader {
     pub(super) fn overwrite(key: impl Into<String>, value: impl Into<String>) -> Self {
         Self {
             header: Some(Header { key: key.into(), value: value.into() }),
-            append_action: Append::OverwriteIfExistsOrAdd.into(),
+            append_action: Append::InsteadOfExisting.into(),
             keep_empty_value: true,
         }
     }

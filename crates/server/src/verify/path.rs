@@ -95,7 +95,11 @@ pub fn normalise(target: &[u8]) -> Result<NormalPath, Ambiguous> {
                 match octet {
                     b'/' | b'\\' | b'.' | b';' => return Err(Ambiguous::EncodedSeparator),
                     _ if is_unreserved(octet) => normal.push(char::from(octet)),
-                    _ => normal.extend(['%', char::from(high.to_ascii_uppercase()), char::from(low.to_ascii_uppercase())]),
+                    _ => normal.extend([
+                        '%',
+                        char::from(high.to_ascii_uppercase()),
+                        char::from(low.to_ascii_uppercase()),
+                    ]),
                 }
             }
             b';' => return Err(Ambiguous::Parameter),
@@ -177,10 +181,30 @@ mod tests {
             (DotSegment, &["/.", "/..", "/a/./b", "/a/../b", "/a/..", "/a/.", "/../"]),
             (EncodedSeparator, &["/a%2fb", "/a%2Fb", "/a%5cb", "/%2e/a", "/%2e%2e/a", "/a%2Eb", "/.%2e/", "/a%3bb"]),
             (Parameter, &["/a;x=1", "/..;/a", "/a;/b", "/;"]),
-            (NotAllowed, &["/a\\b", "/a b", "/a#b", "/a\0", "/a\tb", "/a\"b", "/<a>", "/{a}", "/a|b", "/a^b", "/[a]", "/a`", "/ä"]),
+            (
+                NotAllowed,
+                &[
+                    "/a\\b", "/a b", "/a#b", "/a\0", "/a\tb", "/a\"b", "/<a>", "/{a}", "/a|b", "/a^b", "/[a]", "/a`",
+                    "/ä",
+                ],
+            ),
             (BrokenEscape, &["/%", "/%2", "/a%zz", "/%u002f", "/%%32f", "/%-1"]),
             (DoubleEscape, &["/%252f", "/a%252e%252e", "/%2500", "/%25%32%66", "/%25%326", "/%25%2525"]),
-            (NotText, &["/%00", "/a%0d%0a", "/%7f", "/%c0%af", "/%c0%ae", "/%e0%80%af", "/%ff", "/%ed%a0%80", "/%c2%85", "/%c3"]),
+            (
+                NotText,
+                &[
+                    "/%00",
+                    "/a%0d%0a",
+                    "/%7f",
+                    "/%c0%af",
+                    "/%c0%ae",
+                    "/%e0%80%af",
+                    "/%ff",
+                    "/%ed%a0%80",
+                    "/%c2%85",
+                    "/%c3",
+                ],
+            ),
         ] {
             for path in paths {
                 assert_eq!(normal(path), Err(why), "{path}");

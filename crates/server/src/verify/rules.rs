@@ -153,7 +153,11 @@ fn pattern(path: &str) -> Result<Vec<Part>, String> {
         }
         parts.push(match segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
             Some(name) if is_name(name.strip_prefix('*').unwrap_or(name)) => {
-                if name.starts_with('*') { Part::Rest } else { Part::One }
+                if name.starts_with('*') {
+                    Part::Rest
+                } else {
+                    Part::One
+                }
             }
             Some(_) => return Err(format!("`{segment}` has no name of a-z, 0-9 and _")),
             None => Part::Literal(literal(segment)?),
@@ -274,7 +278,8 @@ mod tests {
         )
         .unwrap_err();
         let rule_numbers: Vec<_> = told.iter().map(|told| told.split(':').next().unwrap()).collect();
-        let expected = ["rule 1", "rule 1", "rule 1", "rule 2", "rule 3", "rule 4", "rule 4", "rule 5", "rule 6", "rule 7"];
+        let expected =
+            ["rule 1", "rule 1", "rule 1", "rule 2", "rule 3", "rule 4", "rule 4", "rule 5", "rule 6", "rule 7"];
         assert_eq!(rule_numbers, expected, "{told:#?}");
         assert_eq!(rules("").unwrap_err().len(), 1);
         assert_eq!(rules("rules = 1").unwrap_err().len(), 1);

@@ -25,7 +25,7 @@ pub(super) struct Rig {
     address: SocketAddr,
     tap: Arc<Tap>,
     service: Arc<Mutex<Vec<Request>>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// A request as the service got it.
@@ -86,10 +86,10 @@ impl Rig {
         let proxy = proxy.spawn().unwrap_or_else(|error| {
             panic!("{kind:?}: {error}: run `cargo xtask test`, which installs what is missing")
         });
-        let rig = Self { proxy, address, tap, service, _folder: folder };
+        let rig = Self { proxy, address, tap, service, folder: folder };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
-            let log = fs::read_to_string(rig._folder.path().join("log")).unwrap_or_default();
+            let log = fs::read_to_string(rig.folder.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "{kind:?} does not start:\n{log}");
             thread::sleep(Duration::from_millis(20));
         }
@@ -109,17 +109,17 @@ impl Rig {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Said {
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: service.example\r\n");
+        let length = body.len().to_string();
+        let mut lines = vec![("Host", "service.example"), ("Content-Length", &length)];
         if !headers.iter().any(|(name, _)| *name == "Connection") {
-            head += "Connection: close\r\n";
+            lines.push(("Connection", "close"));
         }
         if !key.is_empty() {
-            head += &format!("xi-api-key: {key}\r\n");
+            lines.push(("xi-api-key", key));
         }
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        self.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).await
+        lines.extend(headers);
+        let lines: String = lines.iter().flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
+        self.send(format!("{method} {target} HTTP/1.1\r\n{lines}\r\n{body}").as_bytes()).await
     }
 
     /// Sends octets and reads an answer's head.
@@ -168,7 +168,7 @@ impl Drop for Rig {
         drop(self.proxy.kill());
         drop(self.proxy.wait());
         if thread::panicking() {
-            let log = fs::read_to_string(self._folder.path().join("log")).unwrap_or_default();
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             eprintln!("---- what the proxy printed ----\n{log}");
         }
     }
@@ -179,7 +179,9 @@ fn command(kind: Kind, folder: &std::path::Path, at: SocketAddr, stead: SocketAd
     let published = |name: &str, listen: (&str, String)| {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/proxies").join(name);
         let mut text = fs::read_to_string(file).expect("the published file");
-        for (from, to) in [("127.0.0.1:8080", stead.to_string()), ("127.0.0.1:9000", service.to_string()), (listen.0, listen.1)] {
+        for (from, to) in
+            [("127.0.0.1:8080", stead.to_string()), ("127.0.0.1:9000", service.to_string()), (listen.0, listen.1)]
+        {
             assert_eq!(text.matches(from).count(), 1, "{from} in {name}");
             text = text.replace(from, &to);
         }
@@ -199,7 +201,12 @@ fn command(kind: Kind, folder: &std::path::Path, at: SocketAddr, stead: SocketAd
             let text = text.replacen("http {", &format!("http {{\naccess_log off;\n{}", places.concat()), 1);
             let mut command = Command::new("nginx");
             let globals = format!("daemon off; master_process off; pid {}/pid;", folder.display());
-            command.arg("-c").arg(write("nginx.conf", &text)).arg("-p").arg(folder).args(["-e", "stderr", "-g", &globals]);
+            command
+                .arg("-c")
+                .arg(write("nginx.conf", &text))
+                .arg("-p")
+                .arg(folder)
+                .args(["-e", "stderr", "-g", &globals]);
             // Debian keeps it where only administrators look.
             let path = std::env::var("PATH").unwrap_or_default();
             command.env("PATH", format!("{path}:/usr/sbin:/usr/local/sbin"));

@@ -36,12 +36,36 @@ fn the_first_from_the_right_that_is_no_proxy_is_the_client() {
 #[test]
 fn what_is_no_plain_address_is_refused_wherever_it_stands() {
     let odd = [
-        "", " ", "unknown", "_hidden", "203.0.113.9:80", "[2001:db9::1]", "[2001:db9::1]:80", "fe80::1%eth0", "localhost",
-        "203.0.113.09", "203.0.113", "0x7f.1", "2130706433", "203.0.113.9/32", "for=203.0.113.9", "\"203.0.113.9\"",
-        "203.0.113.9 10.0.0.1", "203.0.113.9;", "٢٠٣.0.113.9", "203.0.113.9\u{a0}", "::ffff:203.0.113.9%1", "1.2.3.4.5",
+        "",
+        " ",
+        "unknown",
+        "_hidden",
+        "203.0.113.9:80",
+        "[2001:db9::1]",
+        "[2001:db9::1]:80",
+        "fe80::1%eth0",
+        "localhost",
+        "203.0.113.09",
+        "203.0.113",
+        "0x7f.1",
+        "2130706433",
+        "203.0.113.9/32",
+        "for=203.0.113.9",
+        "\"203.0.113.9\"",
+        "203.0.113.9 10.0.0.1",
+        "203.0.113.9;",
+        "٢٠٣.0.113.9",
+        "203.0.113.9\u{a0}",
+        "::ffff:203.0.113.9%1",
+        "1.2.3.4.5",
     ];
     for entry in odd {
-        for list in [entry.to_owned(), format!("{entry}, 203.0.113.9"), format!("203.0.113.9,{entry}"), format!("1.1.1.1,{entry},10.0.0.1")] {
+        for list in [
+            entry.to_owned(),
+            format!("{entry}, 203.0.113.9"),
+            format!("203.0.113.9,{entry}"),
+            format!("1.1.1.1,{entry},10.0.0.1"),
+        ] {
             assert_eq!(client(&list), Err(Odd::NoAddress), "{list:?}");
         }
     }
@@ -49,9 +73,14 @@ fn what_is_no_plain_address_is_refused_wherever_it_stands() {
 
 #[test]
 fn each_header_comes_once_in_one_spelling_from_the_proxy_and_not_from_connection() {
-    for name in
-        ["x-forwarded-for", "x-forwarded-method", "x-forwarded-uri", "x-forwarded-host", "x-original-method", "x-original-uri"]
-    {
+    for name in [
+        "x-forwarded-for",
+        "x-forwarded-method",
+        "x-forwarded-uri",
+        "x-forwarded-host",
+        "x-original-method",
+        "x-original-uri",
+    ] {
         assert!(read(&[(name, "1.2.3.4")]).is_ok());
         assert_eq!(read(&[(name, "1.2.3.4"), (name, "1.2.3.4")]).err(), Some(Odd::Twice));
         assert_eq!(read(&[(name, "a"), (&name.to_uppercase(), "a")]).err(), Some(Odd::Twice));
