@@ -138,7 +138,9 @@ impl Wanted {
                 "permissions" => {
                     for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
                         let Some(place) = app.catalogue.place(name) else {
-                            return mistake("permissions: names one that is not in the catalogue");
+                            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+                            let shown = if name.len() <= 64 && name.bytes().all(plain) { name } else { "a name" };
+                            return mistake(&format!("permissions: {shown} is not in the catalogue"));
                         };
                         wanted.permissions.insert(place);
                     }

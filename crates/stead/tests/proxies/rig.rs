@@ -86,7 +86,7 @@ impl Rig {
         let proxy = proxy.spawn().unwrap_or_else(|error| {
             panic!("{kind:?}: {error}: run `cargo xtask test`, which installs what is missing")
         });
-        let rig = Self { proxy, address, tap, service, folder: folder };
+        let rig = Self { proxy, address, tap, service, folder };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
             let log = fs::read_to_string(rig.folder.path().join("log")).unwrap_or_default();
