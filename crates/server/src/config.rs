@@ -449,6 +449,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_proxies() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let rules = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            load(&[("path-rules", file.path().to_str().unwrap())], "").map(|config| config.front.rules.is_some())
+        };
+        assert_eq!(rules("[[rule]]\npath = '/a'\npermissions = ['text_to_speech']"), Ok(true));
+        let mistakes =
+            rules("[[rule]]\npath = 'a'\npermissions = ['x']\n[[rule]]\npath = '/..'\npermissions = []").unwrap_err();
+        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert!(mistakes.iter().all(|mistake| mistake.starts_with("path-rules: rule ")), "{mistakes:?}");
+        let settings =
+            [("path-rules", "/no/such/file"), ("trusted-proxies", "everybody"), ("forward-auth-header", "Cookie")];
+        assert_eq!(load(&settings, "").err().unwrap().len(), 3);
+        // The permissions may be the settings file's own.
+        let own = "[permissions]\nreplace = true\n[[permissions.entries]]\nname = 'a'\ndescription = ''\ngroup = ''";
+        std::fs::write(file.path(), "[[rule]]\npath = '/a'\npermissions = ['a']").unwrap();
+        assert!(load(&[("path-rules", file.path().to_str().unwrap())], own).is_ok());
+    }
+
+    #[test]
     fn database_urls() {
         let of = |url| load(&[("database-url", url)], "").map(|config| config.database);
         assert_eq!(of("sqlite:/a/b.db").unwrap(), Location::Sqlite { file: "/a/b.db".into(), durable: true });
