@@ -151,7 +151,9 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let mut request = Request::get("/v1/forward-auth").body(Body::empty()).expect("a request");
-    headers.iter().for_each(|(name, value)| drop(request.headers_mut().append(name, value.clone())));
+    for (name, value) in &headers {
+        request.headers_mut().append(name, value.clone());
+    }
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
