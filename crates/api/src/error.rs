@@ -1,6 +1,8 @@
 //! Every error code Stead answers with, in one table: the HTTP status and the wire's `type` beside each (wire §3).
 //! Never a free string at the place where an error is made.
 
+use crate::id::DecisionId;
+use crate::verify::{DecisionCode, LimitHit};
 use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
@@ -67,6 +69,12 @@ codes! {
     NotTrusted = "not_trusted", 403, "authorization_error";
     /// The key may not be used from this address.
     IpNotAllowed = "ip_not_allowed", 403, "authorization_error";
+    /// A request's path or method has more than one reading, so that no rule can be applied to it.
+    AmbiguousPath = "ambiguous_path", 403, "authorization_error";
+    /// A request's headers could be somebody else's word than the proxy's.
+    AmbiguousHeaders = "ambiguous_headers", 403, "authorization_error";
+    /// No path rule allows this method and path.
+    PathNotAllowed = "path_not_allowed", 403, "authorization_error";
     /// The workspace's plan doesn't include it.
     FeatureNotAvailable = "feature_not_available", 403, "authorization_error";
     /// The key may not be disabled by its holder.
@@ -103,6 +111,8 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 422, "validation_error";
     /// A check of the input failed; goes out as a list (wire §3.1 shape C).
     InvalidParameters = "invalid_parameters", 422, "validation_error";
+    /// The credits of the month don't cover the cost.
+    UsageExceeded = "usage_exceeded", 429, "rate_limit_error";
     /// Too many requests.
     RateLimitExceeded = "rate_limit_exceeded", 429, "rate_limit_error";
     /// The request's head is over a limit.
@@ -111,6 +121,8 @@ codes! {
     InternalError = "internal_error", 500, "internal_error";
     /// A method that no resource here has: CONNECT or TRACE.
     MethodNotImplemented = "method_not_implemented", 501, "invalid_request";
+    /// A proxy asks forward-auth or ext_authz what can't be answered.
+    ProxyMisconfigured = "proxy_misconfigured", 500, "internal_error";
     /// The store can't be reached.
     ServiceUnavailable = "service_unavailable", 503, "service_unavailable";
     /// The change may or may not have been made; ask again with the same `Idempotency-Key`, or read.
@@ -153,6 +165,35 @@ pub struct ErrorDetail {
     /// The key that a retried request made, when its secret can't be shown again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
+    /// Why the key was denied, where a proxy asked about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DenialDetail>,
+}
+
+/// What a denial comes from. For the key's holder: a stranger gets none of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DenialDetail {
+    /// As `POST /v1/api-keys/verify` would say it.
+    pub code: DecisionCode,
+    /// To ask about it later.
+    pub decision_id: DecisionId,
+    /// The client's address as it was seen; absent if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// Where the address was taken from, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_from: Option<String>,
+    /// The limit that stands in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitHit>,
+}
+
+impl DenialDetail {
+    /// A code with nothing to add.
+    pub fn new(code: DecisionCode, decision_id: DecisionId) -> Self {
+        Self { code, decision_id, ip: None, ip_from: None, limit: None }
+    }
 }
 
 /// Shape C: `{"detail":[…]}`, HTTP 422 only.

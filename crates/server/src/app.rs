@@ -8,6 +8,7 @@ use crate::feed::{Progress, follow};
 use crate::keys;
 use crate::members::{self, Caller};
 use crate::store::{Error, Store, Tx};
+use crate::verify::admission::Proxies;
 use crate::verify::credits::{self, Leases};
 use crate::verify::decisions::Decisions;
 use crate::verify::places::Places;
@@ -57,6 +58,8 @@ pub struct App {
     pub limits: Limits,
     /// Whether verification has a listener of its own; forward-auth is then served there and nowhere else.
     pub has_verification_listener: bool,
+    /// What is known of the proxies that ask.
+    pub proxies: Proxies,
     /// Set once the mirror is filled.
     pub ready: AtomicBool,
 }
@@ -93,6 +96,7 @@ pub async fn build(
         catalogue: config.catalogue.clone(),
         limits: config.limits.clone(),
         has_verification_listener: config.verify_listen.is_some(),
+        proxies: config.proxies.clone(),
         ready: AtomicBool::new(false),
     });
     let new = NewWorkspace {

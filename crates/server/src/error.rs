@@ -3,7 +3,7 @@
 
 use crate::store;
 use serde_json::Value;
-use stead_api::error::{ErrorCode, FieldError};
+use stead_api::error::{DenialDetail, ErrorCode, FieldError};
 use stead_api::id::KeyId;
 
 /// Why an operation was not done.
@@ -34,58 +34,48 @@ pub struct Refusal {
     pub missing: Option<Vec<String>>,
     /// The key a retried request made.
     pub key_id: Option<KeyId>,
-    /// Seconds after which it is worth asking again.
+    /// Why a key was denied, for its holder.
+    pub decision: Option<Box<DenialDetail>>,
+    /// Seconds after which it may go otherwise.
     pub retry_after: Option<u64>,
+}
+
+impl Refusal {
+    /// A code and a message, with nothing to add.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            param: None,
+            missing: None,
+            key_id: None,
+            decision: None,
+            retry_after: None,
+        }
+    }
 }
 
 impl Failure {
     /// A refusal with nothing to add.
     pub fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::Refused(Box::new(Refusal {
-            code,
-            message: message.into(),
-            param: None,
-            missing: None,
-            key_id: None,
-            retry_after: None,
-        }))
+        Self::Refused(Box::new(Refusal::new(code, message)))
     }
 
     /// A refusal that one parameter is to blame for.
     pub fn param(code: ErrorCode, param: &'static str, message: impl Into<String>) -> Self {
-        Self::Refused(Box::new(Refusal {
-            code,
-            message: message.into(),
-            param: Some(param),
-            missing: None,
-            key_id: None,
-            retry_after: None,
-        }))
+        Self::Refused(Box::new(Refusal { param: Some(param), ..Refusal::new(code, message) }))
     }
 
     /// The caller lacks permissions.
     pub fn lacks(message: impl Into<String>, missing: Vec<String>) -> Self {
         let code = ErrorCode::InsufficientPermissions;
-        Self::Refused(Box::new(Refusal {
-            code,
-            message: message.into(),
-            param: None,
-            missing: Some(missing),
-            key_id: None,
-            retry_after: None,
-        }))
+        Self::Refused(Box::new(Refusal { missing: Some(missing), ..Refusal::new(code, message) }))
     }
 
-    /// A limit stands in the way for some seconds.
+    /// A limit of the caller's key stands in the way for some seconds.
     pub fn limited(message: impl Into<String>, retry_after: u64) -> Self {
-        Self::Refused(Box::new(Refusal {
-            code: ErrorCode::RateLimitExceeded,
-            message: message.into(),
-            param: None,
-            missing: None,
-            key_id: None,
-            retry_after: Some(retry_after),
-        }))
+        let code = ErrorCode::RateLimitExceeded;
+        Self::Refused(Box::new(Refusal { retry_after: Some(retry_after), ..Refusal::new(code, message) }))
     }
 
     /// One mistake in the input.

@@ -32,7 +32,7 @@ async fn a_denial_can_be_asked_about_later(engine: Engine) {
     );
     let failed: Vec<_> =
         past["decision"]["checks"].as_array().unwrap().iter().filter(|check| check["passed"] == false).collect();
-    assert_eq!(failed[0]["reason"], "192.0.2.1 (as the asker says) is not in the key's allowlist (10.0.0.0/8)");
+    assert_eq!(failed[0]["reason"], "192.0.2.1 (from the question) is not in the key's allowlist (10.0.0.0/8)");
     assert_eq!(failed[1]["reason"], "the key lacks voices_write");
     assert_eq!(
         (&past["decision"]["key_name"], &past["decision"]["service_account_name"]),

@@ -10,6 +10,7 @@ mod authorization;
 mod bad_input;
 mod decisions;
 mod description;
+mod forward_auth;
 mod front;
 mod harness;
 mod idempotency;

@@ -8,5 +8,6 @@ mod first_start;
 mod harness;
 mod kill;
 mod power_cut;
+mod proxies;
 mod slow_clients;
 mod torture;

@@ -7,6 +7,7 @@
 use crate::index::KeyRecord;
 use crate::limits::{Concurrency, RateLimit, RateState, Standing};
 use crate::permissions::PermissionSet;
+use std::fmt;
 use std::net::IpAddr;
 use stead_api::permission::Catalogue;
 use stead_api::time::Timestamp;
@@ -27,27 +28,33 @@ pub struct Ask {
     pub concurrency: Option<(Concurrency, u32)>,
 }
 
-/// Who says from where a key was presented.
+/// How the address that a key was presented from is known, or why it isn't.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hop {
-    /// Whoever asks.
+    /// Whoever asks says so, or doesn't.
     #[default]
     Asker,
-    /// The connection: its other end.
+    /// The other end of the connection.
     Peer,
-    /// A declared proxy, in `X-Forwarded-For`.
-    Forwarded,
-    /// A proxy that was not declared, which is not believed.
+    /// This entry of `X-Forwarded-For`, counted from the right, from 1.
+    Forwarded(usize),
+    /// The other end of the proxy's own connection, told by the proxy.
+    Source,
+    /// It isn't: who asks is no declared proxy.
     Undeclared,
+    /// It isn't: the proxy tells no address.
+    Untold,
 }
 
-impl Hop {
-    const fn told(self) -> &'static str {
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Asker => "as the asker says",
-            Self::Peer => "the connection's other end",
-            Self::Forwarded => "as a trusted proxy says",
-            Self::Undeclared => "behind a proxy that is not declared in trusted-proxies",
+            Self::Asker => f.write_str("the question"),
+            Self::Peer => f.write_str("the connection"),
+            Self::Forwarded(entry) => write!(f, "entry {entry} from the right of X-Forwarded-For"),
+            Self::Source => f.write_str("the connection to the proxy"),
+            Self::Undeclared => f.write_str("nowhere: the peer is not among trusted-proxies"),
+            Self::Untold => f.write_str("nowhere: the proxy sends no X-Forwarded-For"),
         }
     }
 }
@@ -281,15 +288,15 @@ fn address_is_allowed(q: Question<'_>) -> bool {
 }
 
 fn explain_address(q: Question<'_>, _: &Catalogue) -> String {
-    let (networks, hop) = (networks(q.key), q.ask.hop.told());
+    let (networks, hop) = (networks(q.key), q.ask.hop);
     match q.ask.ip {
         _ if networks.is_empty() => "the key may be used from anywhere".into(),
-        None if q.ask.hop == Hop::Asker => "the key has an allowlist, and no address was given".into(),
-        None => format!("the key has an allowlist, and the address is not known ({hop})"),
-        Some(ip) if address_is_allowed(q) => format!("{} ({hop}) is in the key's allowlist", ip.to_canonical()),
+        None if hop == Hop::Asker => "the key has an allowlist, and no address was given".into(),
+        None => format!("the key has an allowlist, and the address comes from {hop}"),
+        Some(ip) if address_is_allowed(q) => format!("{} (from {hop}) is in the key's allowlist", ip.to_canonical()),
         Some(ip) => {
             let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
-            format!("{} ({hop}) is not in the key's allowlist ({})", ip.to_canonical(), networks.join(", "))
+            format!("{} (from {hop}) is not in the key's allowlist ({})", ip.to_canonical(), networks.join(", "))
         }
     }
 }

@@ -70,13 +70,26 @@ pub fn no_store(mut response: Response) -> Response {
     response
 }
 
-/// Writes a failure out: shape C for mistakes in the input, shape A for everything else (wire §3.1). Never empty.
-pub fn write_out(failure: &Failure, request_id: &RequestId) -> Response {
+/// A failure as it goes out.
+pub struct Written {
+    /// The status.
+    pub status: StatusCode,
+    /// RFC 9110 wants one with 401. There is no registered scheme for a header of one's own.
+    pub challenge: Option<&'static str>,
+    /// Seconds after which it is worth asking again.
+    pub retry_after: Option<u64>,
+    /// JSON, never empty.
+    pub body: Vec<u8>,
+}
+
+/// Writes a failure out: shape C for mistakes in the input, shape A for everything else (wire §3.1).
+pub fn written(failure: &Failure, request_id: &str) -> Written {
     let (refusal, retry_after);
     let refusal = match failure {
         Failure::Invalid(detail) => {
             let body = ValidationBody { detail: detail.clone() };
-            return (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response();
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            return Written { status, challenge: None, retry_after: None, body: bytes(&body) };
         }
         Failure::Refused(told) => {
             retry_after = told.retry_after;
@@ -95,18 +108,28 @@ pub fn write_out(failure: &Failure, request_id: &RequestId) -> Response {
             code: refusal.code.as_str().into(),
             message: refusal.message.clone(),
             status: refusal.code.as_str().into(),
-            request_id: request_id.to_string(),
+            request_id: request_id.to_owned(),
             param: refusal.param.map(str::to_owned),
             missing_permissions: refusal.missing.clone(),
             key_id: refusal.key_id.as_ref().map(ToString::to_string),
+            decision: refusal.decision.as_deref().cloned(),
         },
     };
-    let mut response = (status, Json(body)).into_response();
-    if status == StatusCode::UNAUTHORIZED {
-        // RFC 9110 wants a challenge. There is no registered scheme for a header of one's own.
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey header=\"xi-api-key\""));
+    let challenge = (status == StatusCode::UNAUTHORIZED).then_some("ApiKey header=\"xi-api-key\"");
+    Written { status, challenge, retry_after, body: bytes(&body) }
+}
+
+fn bytes(body: &impl Serialize) -> Vec<u8> {
+    // Text and numbers only, so it can't fail.
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+/// The same as a response.
+pub fn write_out(failure: &Failure, request_id: &RequestId) -> Response {
+    let Written { status, challenge, retry_after, body } = written(failure, request_id.as_str());
+    let mut response = (status, json_bytes(body)).into_response();
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -127,5 +150,5 @@ fn unforeseen(failure: &Failure) -> Refusal {
         ),
         _ => (ErrorCode::InternalError, "Something is wrong with the server. Nothing was changed."),
     };
-    Refusal { code, message: message.into(), param: None, missing: None, key_id: None, retry_after: None }
+    Refusal::new(code, message)
 }

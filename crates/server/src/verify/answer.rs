@@ -8,7 +8,7 @@ use serde::ser::{SerializeSeq, Serializer};
 use stead_api::id::{DIGITS, DecisionId, KeyId, LeaseId, digits};
 use stead_api::permission::Catalogue;
 use stead_api::time::Timestamp;
-use stead_api::verify::{CheckReport, DecisionCode, LimitKind};
+use stead_api::verify::{CheckReport, DecisionCode, LimitHit, LimitKind};
 use stead_verify::decide::{hit, missing, rates};
 use stead_verify::index::KeyRecord;
 use stead_verify::limits::Standing;
@@ -110,6 +110,20 @@ pub(crate) struct Hit<'a> {
     pub(crate) remaining: u64,
     /// Seconds, rounded up.
     pub(crate) retry_after: u64,
+}
+
+impl Hit<'_> {
+    /// The same, owned.
+    pub(crate) fn told(self) -> LimitHit {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        LimitHit {
+            name: self.name.to_owned(),
+            kind: self.kind,
+            limit: number(self.limit),
+            remaining: number(self.remaining),
+            retry_after: number(self.retry_after),
+        }
+    }
 }
 
 /// The limit that a verdict speaks of, if it is one of those denials.

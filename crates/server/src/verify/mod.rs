@@ -9,16 +9,25 @@
 //! - [`decisions`]: recent denials, to be asked about
 //! - [`usage`]: last uses, merged in memory and told to the store every few seconds
 //! - [`question`], [`routes`]: reading questions; HTTP
+//! - [`forward_auth`], [`ext_authz`]: the same for proxies, by one decision, [`admission`]; `envoy` is what Envoy says
+//! - [`proxies`], [`path`], [`rules`]: whose word a proxy's is; what a request's path means, and what it needs
 
+pub mod admission;
 pub mod answer;
 pub mod credits;
 pub mod decisions;
+mod envoy;
+pub mod ext_authz;
+pub mod forward_auth;
+pub mod path;
 pub mod places;
+pub mod proxies;
 mod queries;
 mod question;
 pub mod quick;
 pub mod requests;
 pub mod routes;
+pub mod rules;
 pub mod usage;
 
 use crate::app::App;
@@ -89,10 +98,12 @@ pub async fn verify(app: &Arc<App>, presented: &str, ask: &Ask, manner: Manner<'
             Attempt::Short(key) => credits::lease(app, &key, ask.cost).await?,
         }
     }
-    Err(Failure::refused(
-        ErrorCode::ServiceUnavailable,
-        "Too many charge this key at once. Nothing was charged; try again.",
-    ))
+    Err(too_many())
+}
+
+fn too_many() -> Failure {
+    let message = "Too many charge this key at once. Nothing was charged; try again.";
+    Failure::refused(ErrorCode::ServiceUnavailable, message)
 }
 
 /// The same as far as it goes without waiting.

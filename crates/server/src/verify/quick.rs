@@ -3,53 +3,132 @@
 //! mistake, a wait, an explanation, a refusal of the caller) is left to the router, which answers all of it; nothing is
 //! taken before it is sure that it won't be.
 
+use super::admission::{self, Attempted};
 use super::answer::{Beside, write};
+use super::forward_auth;
+use super::proxies::Sender;
 use super::question::Plain;
 use super::{Attempt, Manner, attempt, find, freshness, judge};
 use crate::app::App;
+use crate::error::Failure;
 use crate::http::Door;
 use crate::http::front::{Field, Head, write_head};
+use crate::http::reply::{Written, written};
 use std::cell::Cell;
 use std::net::IpAddr;
 use stead_api::id::{DIGITS, RequestId, WorkspaceId, digits};
 use stead_api::verify::DecisionCode;
 use stead_verify::decide::{Ask, Hop};
 
-/// What every answer of a verification says beside its body.
-const HEADERS: [(&str, &str); 2] = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
-
 /// Answers a request if it is one of the plain ones: then a complete HTTP/1.1 response was appended to `out`. Otherwise
 /// nothing was, and the router answers.
 ///
 /// Runs in the connection's own task: it neither waits nor blocks.
 pub fn answer(app: &App, door: Door, peer: Option<IpAddr>, head: &Head<'_>, body: &[u8], out: &mut Vec<u8>) -> bool {
+    match head.path {
+        "/v1/api-keys/verify" if head.method == "POST" && head.query.is_none() => {
+            answer_verify(app, door, peer, head, body, out)
+        }
+        "/v1/forward-auth" if door == Door::Verification || !app.has_verification_listener => {
+            answer_forward_auth(app, peer, head, out)
+        }
+        _ => false,
+    }
+}
+
+fn answer_verify(app: &App, door: Door, peer: Option<IpAddr>, head: &Head<'_>, body: &[u8], out: &mut Vec<u8>) -> bool {
     thread_local! {
         /// Where the body is written before its length is known.
         static BODY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
-    if head.method != "POST" || head.path != "/v1/api-keys/verify" || head.query.is_some() {
-        return false;
-    }
     let Field::One(b"application/json") = head.field("content-type") else { return false };
-    let mut json = BODY.take();
-    json.clear();
     let presented = match head.field("xi-api-key") {
         Field::One(value) => std::str::from_utf8(value).ok(),
         Field::Absent | Field::Several => None,
     };
+    let mut json = BODY.take();
+    json.clear();
     let is_answered = verify(app, door, presented, peer, body, &mut json);
     if is_answered {
-        let mut id = [0; RequestId::PREFIX.len() + DIGITS];
-        id[..RequestId::PREFIX.len()].copy_from_slice(RequestId::PREFIX.as_bytes());
-        id[RequestId::PREFIX.len()..].copy_from_slice(&digits(u128::from_le_bytes(app.entropy.id())));
+        let id = request_id(app);
         let id = std::str::from_utf8(&id).unwrap_or_default();
-        let [store, sniff] = HEADERS;
-        let extra = [store, sniff, ("x-request-id", id), ("x-trace-id", id)];
-        write_head(out, 200, app.clock.now(), head.persistence, "application/json", json.len(), &extra);
+        let (extra, kind) = (Extra::new(id), Some("application/json"));
+        write_head(out, 200, app.clock.now(), head.persistence, kind, json.len(), extra.all());
         out.extend_from_slice(&json);
     }
     BODY.set(json);
     is_answered
+}
+
+fn answer_forward_auth(app: &App, peer: Option<IpAddr>, head: &Head<'_>, out: &mut Vec<u8>) -> bool {
+    let sender = peer.map_or(Sender::UnixSocket, Sender::Address);
+    let headers = head.headers.iter().map(|header| (header.name, header.value));
+    let visit = forward_auth::visit(app, sender, head.query.unwrap_or_default(), headers);
+    let attempted = visit.and_then(|visit| admission::attempt(app, &visit));
+    let id = request_id(app);
+    let id = std::str::from_utf8(&id).unwrap_or_default();
+    let mut extra = Extra::new(id);
+    match attempted {
+        Ok(Attempted::Admitted(admitted)) => {
+            let identity = admitted.identity(app);
+            identity.iter().for_each(|(name, value)| extra.push(name, value));
+            write_head(out, 200, app.clock.now(), head.persistence, None, 0, extra.all());
+        }
+        Err(failure @ Failure::Refused(_)) => {
+            let Written { status, challenge, retry_after, body } = written(&failure, id);
+            let retry_after = retry_after.map(|seconds| seconds.to_string());
+            extra.push_some("www-authenticate", challenge);
+            extra.push_some("retry-after", retry_after.as_deref());
+            let json = Some("application/json");
+            write_head(out, status.as_u16(), app.clock.now(), head.persistence, json, body.len(), extra.all());
+            if head.method != "HEAD" {
+                out.extend_from_slice(&body);
+            }
+        }
+        // Credits have to be waited for, or something is wrong that belongs into the log.
+        Ok(Attempted::Short(..)) | Err(_) => return false,
+    }
+    true
+}
+
+/// The headers of an answer, without a list to be allocated.
+struct Extra<'a>([(&'a str, &'a str); 9], usize);
+
+impl<'a> Extra<'a> {
+    /// What every answer of a verification says.
+    fn new(id: &'a str) -> Self {
+        let mut extra = Self([("", ""); 9], 0);
+        extra.push("cache-control", "no-store");
+        extra.push("x-content-type-options", "nosniff");
+        extra.push("x-request-id", id);
+        extra.push("x-trace-id", id);
+        extra
+    }
+
+    fn push(&mut self, name: &'a str, value: &'a str) {
+        if let Some(place) = self.0.get_mut(self.1) {
+            *place = (name, value);
+            self.1 += 1;
+        }
+    }
+
+    fn push_some(&mut self, name: &'a str, value: Option<&'a str>) {
+        if let Some(value) = value {
+            self.push(name, value);
+        }
+    }
+
+    fn all(&self) -> &[(&'a str, &'a str)] {
+        &self.0[..self.1]
+    }
+}
+
+fn request_id(app: &App) -> [u8; RequestId::PREFIX.len() + DIGITS] {
+    let mut id = [0; RequestId::PREFIX.len() + DIGITS];
+    let (prefix, number) = id.split_at_mut(RequestId::PREFIX.len());
+    prefix.copy_from_slice(RequestId::PREFIX.as_bytes());
+    number.copy_from_slice(&digits(u128::from_le_bytes(app.entropy.id())));
+    id
 }
 
 /// Answers `POST /v1/api-keys/verify` behind what is in `out`; false if the question is none of the plain ones, and

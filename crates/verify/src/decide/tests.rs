@@ -199,7 +199,7 @@ fn an_explanation_tells_every_check_and_its_reason() {
     assert_eq!(
         failed,
         [
-            ("address", "192.0.2.1 (as the asker says) is not in the key's allowlist (10.0.0.0/8)"),
+            ("address", "192.0.2.1 (from the question) is not in the key's allowlist (10.0.0.0/8)"),
             ("permissions", "the key lacks speech_to_speech"),
         ]
     );

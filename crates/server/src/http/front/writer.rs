@@ -24,12 +24,14 @@ pub fn write_head(
     status: u16,
     now: Timestamp,
     persistence: Persistence,
-    content_type: &str,
+    content_type: Option<&str>,
     length: usize,
     extra: &[(&str, &str)],
 ) {
     begin(out, status, now, persistence, Length::Bytes(length as u64));
-    field(out, "content-type", content_type.as_bytes());
+    if let Some(content_type) = content_type {
+        field(out, "content-type", content_type.as_bytes());
+    }
     for (name, value) in extra {
         field(out, name, value.as_bytes());
     }
@@ -184,7 +186,15 @@ mod tests {
     fn a_head_is_what_it_should_be() {
         let mut out = Vec::new();
         let now = Timestamp::from_seconds(0);
-        write_head(&mut out, 404, now, Persistence::Close, "application/json", 1234, &[("x-request-id", "req_1")]);
+        write_head(
+            &mut out,
+            404,
+            now,
+            Persistence::Close,
+            Some("application/json"),
+            1234,
+            &[("x-request-id", "req_1")],
+        );
         number(&mut out, 0);
         number(&mut out, u64::MAX);
         let wanted = "HTTP/1.1 404 Not Found\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\ncontent-length: 1234\r\n\
