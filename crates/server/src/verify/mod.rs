@@ -130,6 +130,12 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
     let mut verdict = verdict(app, now, DecisionCode::Valid, ask);
     if key.limits.is_none() && ask.cost == 0 {
         verdict.code = decide(&key, &verdict.before, ask, now);
+        if let Some(ledger) = app.index.find_ledger(key.lineage_bits()) {
+            // Charged before, without a cap: nothing is decided by it, but told.
+            let mut account = ledger.lock();
+            account.credits.turn(app.index.workspace(&key).period(now));
+            verdict.after = account.standing(key.bits(), None, ask, 0);
+        }
     } else {
         let ledger = key.limits.as_ref().map(|limits| limits.ledger.clone());
         let ledger = ledger.unwrap_or_else(|| app.index.ledger(key.lineage_bits()));

@@ -47,6 +47,7 @@ pub struct KeyIndex {
     known: RwLock<Known>,
     /// Of the lineages that have limits, or were charged.
     ledgers: Box<[Mutex<Ledgers>]>,
+    has_ledgers: AtomicBool,
     /// Keys of a form that is not ours. While there are none, a foreign string needs no hashing.
     foreign: AtomicUsize,
     /// Odd while the index is being filled anew: what isn't found may only not be there yet.
@@ -217,6 +218,7 @@ impl Default for KeyIndex {
             permissions: Appended::default(),
             known: RwLock::default(),
             ledgers: (0..LEDGER_SHARDS).map(|_| Mutex::default()).collect(),
+            has_ledgers: AtomicBool::new(false),
             foreign: AtomicUsize::new(0),
             filling: AtomicUsize::new(0),
             turn: Mutex::new(()),
@@ -287,11 +289,16 @@ impl KeyIndex {
 
     /// The ledger of a lineage, made if there is none.
     pub fn ledger(&self, lineage: u128) -> Arc<Ledger> {
+        self.has_ledgers.store(true, Ordering::Relaxed);
         self.ledgers_of(lineage).entry(lineage).or_default().clone()
     }
 
     /// The ledger of a lineage, if anything was ever taken from it.
     pub fn find_ledger(&self, lineage: u128) -> Option<Arc<Ledger>> {
+        // Where nothing is charged nor limited, that is known without a lock.
+        if !self.has_ledgers.load(Ordering::Relaxed) {
+            return None;
+        }
         self.ledgers_of(lineage).get(&lineage).cloned()
     }
 
