@@ -1,5 +1,6 @@
 //! The table.
 
+use crate::method::METHOD;
 use std::time::Duration;
 
 /// Figures in the order they were taken.
@@ -39,27 +40,6 @@ const INTRODUCTION: &str = "\
 Written by `cargo xtask bench`. Each figure stands beside its yardstick, taken in the same run on the same machine: the
 ratio is what can be compared elsewhere, and only on a quiet machine. No test fails by a figure.
 
-";
-
-const METHOD: &str = "
-How they are taken:
-
-- *Ready*: from just before the process is made until it prints its address; the median of several starts.
-- *Memory*: `VmRSS` of a server that has just been started again on the filled store and answered nothing yet.
-- *Key creations*: `POST /v1/service-accounts/{id}/api-keys` over kept-alive HTTP/1.1, each acknowledged after its
-  commit with its audit and change-log rows. Beside it the engine alone: one connection, one `INSERT` of a row of about
-  the same size in each transaction, same settings, same filesystem. Turns of all of them follow each other; the ratio
-  is the median of the turns' ratios.
-- *Verifications*: `POST /v1/api-keys/verify` with the owner's key as the caller, about each of the 100,000 keys in a
-  scattered order, one permission asked; 32 kept-alive connections, each with one request under way. Beside it a bare
-  hyper server with as many workers and the same allocator, which parses the same question with the same types and
-  serialises the same answer. Both answer the same load in turns of 2 s; the ratio is the median of the pairs' ratios
-  (smallest–largest in parentheses). *On one half* means that the server has half of the cores to itself and the load
-  the other half, so that the ratio is the server's own; with *shared cores* the load's own work stands in both sides
-  and draws the ratio to 1.
-- *Processor time* is user and system time of the server's process, write-behind of last uses included.
-- *Busy* says how much of its cores the server got: below about 95 % the load, or something else that ran on the
-  machine, was what limited the rate, and the ratio of processor times says more.
 ";
 
 /// The middle one, or the mean of the middle two.
