@@ -21,7 +21,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Outcome {
         // Found in PATH by who starts it, who also tells if it is not there.
         let _ = told(tools::ensure(&[tools::REDIS]));
     }
-    let postgres = if chosen("postgres") { Some(told(Postgres::start())) } else { None };
+    let postgres = if chosen("postgres") || chosen("revocation") { Some(told(Postgres::start())) } else { None };
     if let Some(server) = &postgres {
         hand(&mut command, "POSTGRES", server.as_ref().map(Postgres::url));
     }

@@ -16,6 +16,8 @@ pub(crate) const WORDS: &[&str] = &[
     "quiet",
     "shared",
     "mirror",
+    "revocation",
+    "growth",
 ];
 
 /// The words of this run; none means all.

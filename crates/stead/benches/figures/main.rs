@@ -11,6 +11,8 @@
 //! - [`load`], [`rounds`]: how they are asked, and in which order
 //! - [`verification`]: who is measured beside whom
 //! - [`latency`]: at half load
+//! - [`revocation`]: how soon another node sees one
+//! - [`growth`]: whether a list grows with what is not in it
 //! - [`mirror`]: the decision alone, measured in `crates/verify/benches`
 //! - [`report`]: the table; [`method`]: what it says of how the figures are taken
 
@@ -24,6 +26,7 @@ mod chosen;
 mod contender;
 mod creation;
 mod engine;
+mod growth;
 mod latency;
 mod load;
 mod machine;
@@ -31,6 +34,7 @@ mod method;
 mod mirror;
 mod process;
 mod report;
+mod revocation;
 mod rounds;
 mod starts;
 mod stead;
@@ -41,6 +45,7 @@ mod wire;
 use anyhow::{Context, Result};
 use chosen::Chosen;
 use creation::{Filling, MOST_KEYS};
+use growth::Growth;
 use machine::Cores;
 use process::Launch;
 use report::Report;
@@ -95,6 +100,7 @@ async fn measure(chosen: &Chosen, cores: &Cores) -> Result<Report> {
         starts::of_an_empty_store(scratch.path(), &mut report)?;
     }
     let launch = Launch::new(scratch.path(), "filled");
+    let growth = if chosen.has("growth") { Some(Growth::begin(&launch).await?) } else { None };
     let mut filling = Filling::default();
     filling.make_accounts(&launch).await?;
     if chosen.has("creation") {
@@ -107,6 +113,12 @@ async fn measure(chosen: &Chosen, cores: &Cores) -> Result<Report> {
     }
     if chosen.is_all() {
         filling.fill_up(MOST_KEYS, &launch, scratch.path(), &mut report).await?;
+    }
+    if let Some(growth) = growth {
+        growth.tell(&launch, &report::whole(filling.keys.len() as f64), &mut report).await?;
+    }
+    if chosen.has("revocation") {
+        revocation::measure(scratch.path(), &mut report).await?;
     }
     let keys = filling.keys.into();
     let arena = Arena { launch: &launch, keys: &keys, cores, scratch: scratch.path(), chosen };

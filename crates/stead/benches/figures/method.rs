@@ -38,6 +38,9 @@ How they are taken:
   Node's HTTP server, a process for each of the server's cores; `verifyApiKey` with one permission. It writes a row in
   each verification: that is part of what it does. Its rate limit is off, since it would refuse the load. One key is
   made through the plugin, the others are copies of its row with what the plugin stores of their secrets.
+- *Revocation*: two servers on one PostgreSQL; 200 keys are revoked one after the other on the first, and the second is
+  asked about each every millisecond until it refuses. Counts from the answer to the revocation.
+- *Listing*: the middle of 1,000 lists of the same ten keys, before the store is filled and after.
 - *Decision in process*: no network and no JSON. Random keys of those there are, each asked about once, so that most
   of what is read is in no cache; a decision is inspecting the presented string, SHA-256, HMAC, look-up and `decide`.
   Each is timed by itself, and the clock's own time is taken off. A process of its own for each number of keys;

@@ -43,12 +43,31 @@ pub(crate) struct Launch {
     data_dir: PathBuf,
     log: PathBuf,
     pub(crate) admin_key: String,
+    /// Variables of its environment.
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Launch {
     /// A server with a directory of its own below `scratch`.
     pub(crate) fn new(scratch: &Path, name: &str) -> Self {
-        Self { data_dir: scratch.join(name), log: scratch.join(format!("{name}.log")), admin_key: random_key() }
+        Self {
+            data_dir: scratch.join(name),
+            log: scratch.join(format!("{name}.log")),
+            admin_key: random_key(),
+            settings: Vec::new(),
+        }
+    }
+
+    /// With one more setting.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.settings.push((name, value.to_owned()));
+        self
+    }
+
+    /// A second node: the same settings and another directory.
+    pub(crate) fn twin(&self, scratch: &Path, name: &str) -> Self {
+        let (admin_key, settings) = (self.admin_key.clone(), self.settings.clone());
+        Self { admin_key, settings, ..Self::new(scratch, name) }
     }
 
     /// Starts the server on all cores.
@@ -69,7 +88,8 @@ impl Launch {
         command
             .env("STEAD_ADMIN_API_KEY", &self.admin_key)
             .env("STEAD_MAX_ACCOUNTS", "300")
-            .env("STEAD_MAX_KEYS_PER_ACCOUNT", "1000");
+            .env("STEAD_MAX_KEYS_PER_ACCOUNT", "1000")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         Process::start(command.stdin(Stdio::null()).stderr(log))
     }
 }

@@ -143,6 +143,11 @@ pub(crate) fn get(path: &str, header: &str, key: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{header}: {key}\r\n\r\n").into_bytes()
 }
 
+/// A DELETE as bytes.
+pub(crate) fn delete(path: &str, key: &str) -> Vec<u8> {
+    format!("DELETE {path} HTTP/1.1\r\nhost: localhost\r\nxi-api-key: {key}\r\n\r\n").into_bytes()
+}
+
 /// A text field of a JSON answer.
 pub(crate) fn text(answer: &[u8], name: &str) -> Result<String> {
     let value: serde_json::Value = serde_json::from_slice(body(answer))?;

@@ -57,7 +57,7 @@ pub(crate) const ALL: &[Comparator] = &[
 
 /// What `cargo xtask bench` has installed or started, or why it could not.
 #[allow(clippy::disallowed_methods, reason = "no setting of Stead, but a word from xtask to this program")]
-fn handed(name: &str) -> Result<PathBuf> {
+pub(crate) fn handed(name: &str) -> Result<PathBuf> {
     if let Ok(value) = std::env::var(format!("STEAD_BENCH_{name}")) {
         return Ok(value.into());
     }
