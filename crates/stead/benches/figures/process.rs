@@ -121,7 +121,7 @@ impl Process {
         let since = Instant::now();
         let output = File::create(log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = command.spawn().with_context(|| format!("{:?} can't be started", command.get_program()))?;
+        let child = command.spawn().with_context(|| format!("{} can't be started", command.get_program().display()))?;
         let mut process = Self { child, address, ready_after: Duration::ZERO };
         while TcpStream::connect(address).is_err() {
             let ended = process.child.try_wait()?.is_some();
@@ -200,8 +200,8 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 pub(crate) fn run(command: &mut Command, log: &Path) -> Result<()> {
     let output = File::create(log)?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-    let status = command.status().with_context(|| format!("{:?} can't be started", command.get_program()))?;
-    ensure!(status.success(), "{:?} failed: {}", command.get_program(), last_words(log));
+    let status = command.status().with_context(|| format!("{} can't be started", command.get_program().display()))?;
+    ensure!(status.success(), "{} failed: {}", command.get_program().display(), last_words(log));
     Ok(())
 }
 

@@ -58,7 +58,9 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 pub(crate) fn spread(ratios: &[f64]) -> String {
     let smallest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
     let largest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{:.2} ({smallest:.2}–{largest:.2})", median(ratios.iter().copied()))
+    let middle = median(ratios.iter().copied());
+    let digits = if middle < 0.1 { 3 } else { 2 };
+    format!("{middle:.digits$} ({smallest:.digits$}–{largest:.digits$})")
 }
 
 /// `12345.6` as `12,346`.

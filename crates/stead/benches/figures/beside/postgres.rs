@@ -46,7 +46,7 @@ pub(super) async fn start(name: &'static str, setting: &Setting<'_>) -> Result<C
         _ => anyhow::bail!("PostgreSQL is not at one address of this machine"),
     };
     let port = *config.get_ports().first().context("PostgreSQL has a port")?;
-    let questions = Questions::new(setting.keys, Proof::Id, |key| digest(&key.secret), |digest| execute(digest))?;
+    let questions = Questions::new(setting.keys, Proof::Id, |key| digest(&key.secret), execute)?;
     Ok(Contender {
         name,
         address: SocketAddr::new(host, port),
