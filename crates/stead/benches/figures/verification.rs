@@ -83,10 +83,11 @@ impl Arena<'_> {
                 missing.push((comparator, left.swap_remove(gone).1));
                 continue;
             }
-            Rows { what: "Verifications/s", goal: comparator.goal, cores }.tell(&places[VERIFY], &places[at], report);
+            let what = "Verifications/s, on one half of the cores";
+            Rows { what, goal: comparator.goal, cores }.tell(&places[VERIFY], &places[at], report);
         }
         for (comparator, why) in missing {
-            let what = format!("Verifications/s (beside it: {})", comparator.name);
+            let what = format!("Verifications/s, on one half of the cores (beside it: {})", comparator.name);
             report.row(&what, NONE.into(), format!("not there: {why:#}"), NONE.into(), comparator.goal);
         }
         if self.chosen.has("latency") {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Longer than any answer here.
-const LARGEST_ANSWER: usize = 16 * 1024;
+const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// How to tell where an answer ends.
 #[derive(Clone, Copy)]
