@@ -23,7 +23,7 @@ const TURN: Duration = Duration::from_millis(1500);
 /// Keys that the many writers make in one turn.
 const MADE_IN_A_TURN: usize = 5_000;
 /// A disk on which this many keys take longer is not one to wait for.
-const LONGEST_TURN: Duration = Duration::from_secs(90);
+const LONGEST_TURN: Duration = Duration::from_secs(150);
 
 /// A store on its way to many keys.
 #[derive(Default)]

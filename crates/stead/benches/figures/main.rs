@@ -61,7 +61,7 @@ const LONGEST: Duration = Duration::from_mins(15);
 /// Where the goals of readiness are set.
 const FIRST_KEYS: usize = 100_000;
 /// Enough for a part of a run.
-const FEWER_KEYS: usize = 20_000;
+const FEWER_KEYS: usize = 10_000;
 
 fn main() -> Result<()> {
     let asked = |word: &str| std::env::args().any(|argument| argument == word);
