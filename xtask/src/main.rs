@@ -1,7 +1,8 @@
 //! The chores of this repository, started as `cargo xtask <command>`.
 //!
 //! [`COMMANDS`] is the list; each row's file has the command's name. What they share: [`arguments`] reads the command
-//! line, [`process`] runs programs, [`tools`] and [`sdks`] install what tests need, [`postgres`] lends a database.
+//! line, [`process`] runs programs, [`tools`] and [`sdks`] install what tests need, [`comparators`] what is measured beside Stead (both with
+//! [`packages`]), [`postgres`] lends a database.
 #![allow(
     clippy::disallowed_methods,
     reason = "chores have neither settings nor a clock to be handed: the server's doors are not theirs"
@@ -9,9 +10,11 @@
 
 mod arguments;
 mod bench;
+mod comparators;
 mod fuzz;
 mod kill;
 mod openapi;
+mod packages;
 mod postgres;
 mod power_cut;
 mod process;
@@ -61,8 +64,8 @@ const COMMANDS: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        takes: "[--postgres]",
-        doc: "measure the figures of the README beside their yardsticks, in one run",
+        takes: "[-- <words>]",
+        doc: "measure the figures of docs/benchmarks.md beside their yardsticks, in one run; with words only those",
         run: bench::run,
     },
 ];

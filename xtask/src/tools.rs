@@ -20,6 +20,33 @@ pub(crate) const POSTGRES: Tool = Tool {
     by_hand: "the PostgreSQL server, with `initdb` and `postgres` in PATH",
 };
 
+/// Only for `cargo xtask bench`, which goes on without it.
+pub(crate) const REDIS: Tool = Tool {
+    name: "Redis",
+    there: || says("redis-server", &["--version"]),
+    packages: &["redis-server"],
+    by_hand: "`redis-server` in PATH",
+};
+
+// Any age will do here: where the packaged one is too old, packages.rs brings a newer one from npm.
+pub(crate) const NODE: Tool = Tool {
+    name: "Node.js and npm",
+    there: || says("node", &["--version"]) && says("npm", &["--version"]),
+    packages: &["nodejs", "npm"],
+    by_hand: "Node.js 20 or newer with npm",
+};
+
+pub(crate) const PYTHON: Tool = Tool {
+    name: "Python with venv",
+    there: || {
+        let old_enough = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))";
+        says("python3", &["-c", old_enough])
+    },
+    packages: &["python3", "python3-venv"],
+    by_hand: "Python 3.9 or newer as `python3`, with the modules venv and ensurepip",
+};
+
+/// What `cargo xtask test` needs.
 pub(crate) const ALL: &[Tool] = &[
     Tool {
         name: "rustfmt and clippy",
@@ -35,22 +62,8 @@ pub(crate) const ALL: &[Tool] = &[
     },
     Tool { name: "curl", there: || says("curl", &["--version"]), packages: &["curl"], by_hand: "curl" },
     Tool { name: "openssl", there: || says("openssl", &["version"]), packages: &["openssl"], by_hand: "openssl" },
-    // Any age will do here: where the packaged one is too old, sdks.rs brings a newer one from npm.
-    Tool {
-        name: "Node.js and npm",
-        there: || says("node", &["--version"]) && says("npm", &["--version"]),
-        packages: &["nodejs", "npm"],
-        by_hand: "Node.js 20 or newer with npm",
-    },
-    Tool {
-        name: "Python with venv",
-        there: || {
-            let old_enough = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))";
-            says("python3", &["-c", old_enough])
-        },
-        packages: &["python3", "python3-venv"],
-        by_hand: "Python 3.9 or newer as `python3`, with the modules venv and ensurepip",
-    },
+    NODE,
+    PYTHON,
     POSTGRES,
     // Their packages start a service where there is a service manager; the tests need none and start their own.
     Tool {

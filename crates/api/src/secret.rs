@@ -6,7 +6,7 @@
 //!
 //! Scanners find one with [`SCANNER_PATTERN`] and tell a real one by the check.
 
-use crate::id::{BASE62, digits};
+use crate::id::BASE62;
 use serde::{Deserialize, Deserializer, Serializer};
 use std::fmt;
 use zeroize::Zeroize;
@@ -168,8 +168,13 @@ impl Default for Format {
 
 /// The last six characters: CRC-32 (IEEE) of all before them.
 fn check(body: &str) -> [u8; CHECK] {
-    let digits = digits(crc32fast::hash(body.as_bytes()).into());
-    std::array::from_fn(|place| digits[digits.len() - CHECK + place])
+    let mut rest = crc32fast::hash(body.as_bytes());
+    let mut digits = [b'0'; CHECK];
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62[(rest % 62) as usize];
+        rest /= 62;
+    }
+    digits
 }
 
 /// One unbiased base62 digit: a byte of 248 and over would favour the first digits, so the next is taken.

@@ -1,20 +1,21 @@
-//! Durable key creations a second, and the store with 100,000 keys that they make.
+//! Durable key creations a second, and the filled store that they make.
 
+use crate::contender::Key;
 use crate::engine::Engine;
 use crate::process::{Launch, Log, Process};
 use crate::report::{NONE, Report, median, spread, whole};
 use crate::wire::{Line, post, text};
 use anyhow::{Context, Result, ensure};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Keys in the filled store.
-pub(crate) const KEYS: usize = 100_000;
-const ACCOUNTS: usize = 100;
+const ACCOUNTS: usize = 200;
+const KEYS_AN_ACCOUNT: usize = 1000;
+/// Keys that there can be.
+pub(crate) const MOST_KEYS: usize = ACCOUNTS * KEYS_AN_ACCOUNT;
 const WRITERS: usize = 64;
 /// Turns in which the engine, one writer and many follow each other.
 const TURNS: usize = 4;
@@ -22,14 +23,14 @@ const TURN: Duration = Duration::from_millis(1500);
 /// Keys that the many writers make in one turn.
 const MADE_IN_A_TURN: usize = 5_000;
 /// A disk on which this many keys take longer is not one to wait for.
-const LONGEST_TURN: Duration = Duration::from_secs(90);
+const LONGEST_TURN: Duration = Duration::from_secs(150);
 
-/// A store on its way to 100,000 keys.
+/// A store on its way to many keys.
 #[derive(Default)]
 pub(crate) struct Filling {
     accounts: Vec<String>,
     /// Of every key made so far.
-    pub(crate) secrets: Vec<String>,
+    pub(crate) keys: Vec<Key>,
 }
 
 /// When to stop making keys.
@@ -48,7 +49,6 @@ impl Filling {
         report: &mut Report,
     ) -> Result<()> {
         let server = launch.start(Log::File)?;
-        self.make_accounts(launch, server.address).await?;
         let mut engine = Engine::open(scratch, "engine.db")?;
         let (mut alone, mut one, mut many) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..TURNS {
@@ -64,35 +64,42 @@ impl Filling {
         server.stop()
     }
 
-    /// Makes the keys that are missing, with the log going nowhere.
-    pub(crate) async fn fill_up(&mut self, launch: &Launch, scratch: &Path, report: &mut Report) -> Result<()> {
+    /// Makes the keys that are missing to so many, with the log going nowhere; their rate beside the engine's own.
+    pub(crate) async fn fill_up(
+        &mut self,
+        keys: usize,
+        launch: &Launch,
+        scratch: &Path,
+        report: &mut Report,
+    ) -> Result<()> {
         let server = launch.start(Log::Nowhere)?;
-        let mut engine = Engine::open(scratch, "engine-again.db")?;
+        let mut engine = Engine::open(scratch, &format!("engine-{keys}.db"))?;
         let mut alone = vec![engine.rate(TURN)?];
-        let missing = KEYS - self.secrets.len();
+        let missing = keys.saturating_sub(self.keys.len());
         let rate = self.make(launch, &server, WRITERS, Until::Made(missing)).await?;
         alone.push(engine.rate(TURN)?);
-        let what = format!("Key creations/s, 64 writers, {}, up to 100,000 keys", Log::Nowhere.name());
+        let what = format!("Key creations/s, 64 writers, {}, up to {} keys", Log::Nowhere.name(), whole(keys as f64));
         report_rates(&what, &[rate], &[median(alone)], "≥ 3", report);
         server.stop()
     }
 
-    async fn make_accounts(&mut self, launch: &Launch, address: SocketAddr) -> Result<()> {
-        let mut line = Line::open(address).await?;
+    pub(crate) async fn make_accounts(&mut self, launch: &Launch) -> Result<()> {
+        let server = launch.start(Log::Nowhere)?;
+        let mut line = Line::open(server.address).await?;
         for number in 0..ACCOUNTS {
             let body = format!(r#"{{"name":"figures {number}"}}"#);
             let answer = line.ask(&post("/v1/service-accounts", &launch.admin_key, &body)).await?;
             self.accounts.push(text(answer, "service_account_id")?);
         }
-        Ok(())
+        server.stop()
     }
 
     /// Makes keys with some writers at once, each on a connection of its own; keys a second.
     async fn make(&mut self, launch: &Launch, server: &Process, writers: usize, until: Until) -> Result<f64> {
-        let next = Arc::new(AtomicUsize::new(self.secrets.len()));
+        let next = Arc::new(AtomicUsize::new(self.keys.len()));
         let (last, time) = match until {
-            Until::Made(count) => (self.secrets.len() + count, LONGEST_TURN),
-            Until::Over(time) => (KEYS, time),
+            Until::Made(count) => (self.keys.len() + count, LONGEST_TURN),
+            Until::Over(time) => (MOST_KEYS, time),
         };
         let requests: Arc<[_]> = self.accounts.iter().map(|account| creation(account, &launch.admin_key)).collect();
         let mut lines = Vec::new();
@@ -105,11 +112,11 @@ impl Filling {
             let numbers = Numbers { next: next.clone(), last, until: since + time };
             tasks.spawn(write(line, requests.clone(), numbers));
         }
-        let before = self.secrets.len();
+        let before = self.keys.len();
         while let Some(made) = tasks.join_next().await {
-            self.secrets.extend(made??);
+            self.keys.extend(made??);
         }
-        let (made, took) = (self.secrets.len() - before, since.elapsed());
+        let (made, took) = (self.keys.len() - before, since.elapsed());
         if let Until::Made(count) = until {
             ensure!(made == count, "{made} keys in {took:?}: this disk is too slow to fill a store");
         }
@@ -133,14 +140,15 @@ impl Numbers {
     }
 }
 
-async fn write(mut line: Line, requests: Arc<[Vec<u8>]>, numbers: Numbers) -> Result<Vec<String>> {
-    let mut secrets = Vec::new();
+async fn write(mut line: Line, requests: Arc<[Vec<u8>]>, numbers: Numbers) -> Result<Vec<Key>> {
+    let mut keys = Vec::new();
     while let Some(number) = numbers.take() {
         // One account after the other, so that the writers meet in the same account.
-        let request = &requests[number / (KEYS / ACCOUNTS)];
-        secrets.push(text(line.ask(request).await?, "api_key").context("a creation")?);
+        let request = &requests[number / KEYS_AN_ACCOUNT];
+        let answer = line.ask(request).await.context("a creation")?;
+        keys.push(Key { id: text(answer, "key_id")?, secret: text(answer, "api_key")? });
     }
-    Ok(secrets)
+    Ok(keys)
 }
 
 fn creation(account: &str, admin_key: &str) -> Vec<u8> {

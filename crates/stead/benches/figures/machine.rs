@@ -20,6 +20,11 @@ impl Cores {
         Self { all, can_pin }
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len().max(1)
+    }
+
     /// How many threads the load generator has.
     pub(crate) fn for_load(&self) -> usize {
         (self.all.len() / 2).max(1)
@@ -53,9 +58,13 @@ impl Drop for Apart {
     }
 }
 
-/// From outside, thread by thread: asking the kernel directly is `unsafe` code in Rust.
 fn pin_self(cores: &str) -> Result<()> {
-    let pid = std::process::id().to_string();
+    pin(std::process::id(), cores)
+}
+
+/// From outside, thread by thread: asking the kernel directly is `unsafe` code in Rust.
+pub(crate) fn pin(pid: u32, cores: &str) -> Result<()> {
+    let pid = pid.to_string();
     let output = Command::new("taskset").args(["--all-tasks", "--pid", "--cpu-list", cores, &pid]).output()?;
     ensure!(output.status.success(), "taskset failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())

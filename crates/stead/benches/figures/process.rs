@@ -1,10 +1,11 @@
 //! A server as a child process: started, waited for, looked at, and killed when dropped.
 
 use crate::machine::field;
+use crate::tree::Tree;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -15,8 +16,8 @@ use std::time::{Duration, Instant};
 const HANG: Duration = Duration::from_secs(30);
 /// What both servers print before their address.
 pub(crate) const READY: &str = "ready at http://";
-/// Linux counts processor time in ticks of 10 ms towards user space, whatever the kernel's own clock.
-const TICK_MICROS: f64 = 10_000.0;
+/// Between two looks whether a server listens.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Where the server's log goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,12 +43,31 @@ pub(crate) struct Launch {
     data_dir: PathBuf,
     log: PathBuf,
     pub(crate) admin_key: String,
+    /// Variables of its environment.
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Launch {
     /// A server with a directory of its own below `scratch`.
     pub(crate) fn new(scratch: &Path, name: &str) -> Self {
-        Self { data_dir: scratch.join(name), log: scratch.join(format!("{name}.log")), admin_key: random_key() }
+        Self {
+            data_dir: scratch.join(name),
+            log: scratch.join(format!("{name}.log")),
+            admin_key: random_key(),
+            settings: Vec::new(),
+        }
+    }
+
+    /// With one more setting.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.settings.push((name, value.to_owned()));
+        self
+    }
+
+    /// A second node: the same settings and another directory.
+    pub(crate) fn twin(&self, scratch: &Path, name: &str) -> Self {
+        let (admin_key, settings) = (self.admin_key.clone(), self.settings.clone());
+        Self { admin_key, settings, ..Self::new(scratch, name) }
     }
 
     /// Starts the server on all cores.
@@ -67,8 +87,9 @@ impl Launch {
         keep_path_only(&mut command);
         command
             .env("STEAD_ADMIN_API_KEY", &self.admin_key)
-            .env("STEAD_MAX_ACCOUNTS", "200")
-            .env("STEAD_MAX_KEYS_PER_ACCOUNT", "1000");
+            .env("STEAD_MAX_ACCOUNTS", "300")
+            .env("STEAD_MAX_KEYS_PER_ACCOUNT", "1000")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         Process::start(command.stdin(Stdio::null()).stderr(log))
     }
 }
@@ -95,6 +116,29 @@ impl Process {
         Ok(process)
     }
 
+    /// Starts a command that prints nothing of use, and waits until something listens at the address.
+    pub(crate) fn start_at(command: &mut Command, address: SocketAddr, log: &Path) -> Result<Self> {
+        let since = Instant::now();
+        let output = File::create(log)?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = command.spawn().with_context(|| format!("{} can't be started", command.get_program().display()))?;
+        let mut process = Self { child, address, ready_after: Duration::ZERO };
+        while TcpStream::connect(address).is_err() {
+            let ended = process.child.try_wait()?.is_some();
+            if ended || since.elapsed() > HANG {
+                bail!("it does not listen; its last words: {}", last_words(log));
+            }
+            thread::sleep(LOOK);
+        }
+        process.ready_after = since.elapsed();
+        Ok(process)
+    }
+
+    /// It and the processes it has started.
+    pub(crate) fn tree(&self) -> Tree {
+        Tree(self.child.id())
+    }
+
     /// Asks it to end, and waits until it has drained and flushed.
     pub(crate) fn stop(mut self) -> Result<()> {
         // By way of the shell, since sending a signal is `unsafe` code in Rust.
@@ -117,15 +161,6 @@ impl Process {
         Ok(kibibytes.context("VmRSS is in /proc")? * 1024.0)
     }
 
-    /// The processor time it has taken so far, in microseconds, its own and the kernel's for it.
-    pub(crate) fn cpu_micros(&self) -> Result<f64> {
-        let stat = self.proc_file("stat")?;
-        // The name, in parentheses, may hold blanks. After it, user time is the twelfth column, system time the next.
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks = rest.split_whitespace().skip(11).take(2).filter_map(|column| column.parse::<f64>().ok());
-        Ok(ticks.sum::<f64>() * TICK_MICROS)
-    }
-
     fn proc_file(&self, name: &str) -> Result<String> {
         fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).context("a server has ended too early")
     }
@@ -133,9 +168,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let all = self.tree().ids();
         // Both fail only for a child that has ended already.
         self.child.kill().ok();
         self.child.wait().ok();
+        // Workers that it started would stay behind.
+        for id in all.into_iter().filter(|id| *id != self.child.id()) {
+            Command::new("sh").arg("-c").arg(format!("kill -s KILL {id} 2>/dev/null")).status().ok();
+        }
     }
 }
 
@@ -149,6 +189,27 @@ pub(crate) fn on_cores(cores: Option<&str>, program: &Path) -> Command {
             command
         }
     }
+}
+
+/// A port of this machine that nobody had a moment ago.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// Runs a command to its end; if it fails, the error has its last words.
+pub(crate) fn run(command: &mut Command, log: &Path) -> Result<()> {
+    let output = File::create(log)?;
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+    let status = command.status().with_context(|| format!("{} can't be started", command.get_program().display()))?;
+    ensure!(status.success(), "{} failed: {}", command.get_program().display(), last_words(log));
+    Ok(())
+}
+
+/// The end of a log, on one line, so that it fits into a row of the table.
+fn last_words(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(3)..].join(" / ")
 }
 
 fn keep_path_only(command: &mut Command) {

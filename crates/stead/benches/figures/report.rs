@@ -1,5 +1,6 @@
 //! The table.
 
+use crate::method::METHOD;
 use std::time::Duration;
 
 /// Figures in the order they were taken.
@@ -41,27 +42,6 @@ ratio is what can be compared elsewhere, and only on a quiet machine. No test fa
 
 ";
 
-const METHOD: &str = "
-How they are taken:
-
-- *Ready*: from just before the process is made until it prints its address; the median of several starts.
-- *Memory*: `VmRSS` of a server that has just been started again on the filled store and answered nothing yet.
-- *Key creations*: `POST /v1/service-accounts/{id}/api-keys` over kept-alive HTTP/1.1, each acknowledged after its
-  commit with its audit and change-log rows. Beside it the engine alone: one connection, one `INSERT` of a row of about
-  the same size in each transaction, same settings, same filesystem. Turns of all of them follow each other; the ratio
-  is the median of the turns' ratios.
-- *Verifications*: `POST /v1/api-keys/verify` with the owner's key as the caller, about each of the 100,000 keys in a
-  scattered order, one permission asked; 32 kept-alive connections, each with one request under way. Beside it a bare
-  hyper server with as many workers and the same allocator, which parses the same question with the same types and
-  serialises the same answer. Both answer the same load in turns of 2 s; the ratio is the median of the pairs' ratios
-  (smallest–largest in parentheses). *On one half* means that the server has half of the cores to itself and the load
-  the other half, so that the ratio is the server's own; with *shared cores* the load's own work stands in both sides
-  and draws the ratio to 1.
-- *Processor time* is user and system time of the server's process, write-behind of last uses included.
-- *Busy* says how much of its cores the server got: below about 95 % the load, or something else that ran on the
-  machine, was what limited the rate, and the ratio of processor times says more.
-";
-
 /// The middle one, or the mean of the middle two.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.into_iter().collect();
@@ -78,7 +58,9 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 pub(crate) fn spread(ratios: &[f64]) -> String {
     let smallest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
     let largest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{:.2} ({smallest:.2}–{largest:.2})", median(ratios.iter().copied()))
+    let middle = median(ratios.iter().copied());
+    let digits = if middle < 0.1 { 3 } else { 2 };
+    format!("{middle:.digits$} ({smallest:.digits$}–{largest:.digits$})")
 }
 
 /// `12345.6` as `12,346`.

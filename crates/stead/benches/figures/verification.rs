@@ -1,183 +1,158 @@
-//! Verifications a second over HTTP/1.1, beside the bare server, in turns.
+//! Questions a second: Stead's two doors beside the bare server and beside what people use instead, in rounds of turns.
 
-use crate::bare;
+use crate::beside::{self, Comparator, Setting};
+use crate::chosen::Chosen;
+use crate::contender::Key;
+use crate::latency;
 use crate::machine::Cores;
 use crate::process::{Launch, Log, Process};
-use crate::report::{NONE, Report, median, spread, whole};
-use crate::wire::{Line, post};
-use anyhow::{Context, Result, ensure};
-use std::net::SocketAddr;
+use crate::report::{NONE, Report};
+use crate::rounds::{Place, Rows, run};
+use crate::stead::{self, Pair};
+use anyhow::Result;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
 
-const CONNECTIONS: usize = 32;
-const TURN: Duration = Duration::from_secs(2);
-/// Before the first turn: connections, caches and the allocator's pages are there then.
-const WARM_UP: Duration = Duration::from_millis(500);
-/// From one question to the next, in the list of keys. Prime, and dividing no round number: each key's turn comes once
-/// before any comes twice.
-const STRIDE: usize = 61_837;
+/// Rounds with everybody in them.
+const ROUNDS: usize = 12;
+/// Rounds of Stead and the bare server alone.
+const FEWER: usize = 10;
+/// The least share of the bare server's rate.
+const GOAL: &str = "≥ 0.90";
 
-/// One turn of one server.
-struct Turn {
-    per_second: f64,
-    cpu_micros: f64,
-    /// Of its cores, from 0 to 1.
-    busy: f64,
-    p50: f64,
-    p99: f64,
+/// Where all this is measured.
+pub(crate) struct Arena<'a> {
+    pub(crate) launch: &'a Launch,
+    pub(crate) keys: &'a Arc<[Key]>,
+    pub(crate) cores: &'a Cores,
+    pub(crate) scratch: &'a Path,
+    pub(crate) chosen: &'a Chosen,
 }
 
-/// Pairs of turns. With `cores`, server and load have a half of them each; without, all is shared.
-pub(crate) async fn pairs(
-    launch: &Launch,
-    log: Log,
-    cores: Option<&Cores>,
-    count: usize,
-    secrets: &[String],
-    report: &mut Report,
-) -> Result<()> {
-    let _apart = cores.map(Cores::keep_load_apart).transpose()?.flatten();
-    let half = cores.and_then(Cores::of_the_server);
-    let server = launch.start_on(half.as_deref(), log)?;
-    let load = Load { questions: Arc::new(Questions::new(launch, secrets)), cores: cores_of(half.as_deref()) };
-    let sample = load.sample(server.address).await?;
-    let bare = bare::start(half.as_deref(), &sample)?;
+/// Stead's doors in a list of places: each with the bare server behind it. Verification is always there.
+struct Doors {
+    forward_auth: bool,
+}
 
-    for process in [&server, &bare] {
-        load.turn(process, WARM_UP).await?;
+const VERIFY: usize = 0;
+const FORWARD_AUTH: usize = 2;
+
+impl Arena<'_> {
+    pub(crate) async fn measure(&self, report: &mut Report) -> Result<()> {
+        let beside: Vec<_> = beside::ALL.iter().filter(|comparator| self.chosen.has(comparator.word)).collect();
+        if !beside.is_empty() || self.chosen.has_any(&["verification", "forward-auth", "latency"]) {
+            self.on_one_half(&beside, report).await?;
+        }
+        if self.chosen.has("quiet") {
+            self.without_a_log(report).await?;
+        }
+        if self.chosen.has("shared") {
+            self.on_shared_cores(report).await?;
+        }
+        Ok(())
     }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for pair in 0..count {
-        // Whoever comes second may profit from the first, so they take turns at that, too.
-        if pair % 2 == 0 {
-            ours.push(load.turn(&server, TURN).await?);
-            theirs.push(load.turn(&bare, TURN).await?);
+
+    /// Server and load have a half of the cores each.
+    async fn on_one_half(&self, beside: &[&Comparator], report: &mut Report) -> Result<()> {
+        let _apart = self.cores.keep_load_apart()?;
+        let half = self.cores.of_the_server();
+        let server = self.launch.start_on(half.as_deref(), Log::File)?;
+        let (mut places, doors) = self.doors(&server, half.as_deref()).await?;
+        let cores = count(half.as_deref());
+        let setting = Setting { scratch: self.scratch, cores: half.as_deref(), workers: cores, keys: self.keys };
+        let mut missing = Vec::new();
+        let mut present = Vec::new();
+        for comparator in beside {
+            match comparator.start(&setting).await {
+                Ok(contender) => {
+                    present.push((places.len(), *comparator));
+                    places.push(Place::of(contender));
+                }
+                Err(why) => missing.push((*comparator, why)),
+            }
+        }
+        let mut left = run(&mut places, ROUNDS).await;
+        // Without Stead or its yardstick there is nothing to tell.
+        if let Some(at) = left.iter().position(|(at, _)| *at < present.first().map_or(places.len(), |first| first.0)) {
+            return Err(left.swap_remove(at).1);
+        }
+
+        doors.tell(&places, "on one half of the cores, log to a file", cores, report);
+        for (at, comparator) in present {
+            if let Some(gone) = left.iter().position(|(gone, _)| *gone == at) {
+                missing.push((comparator, left.swap_remove(gone).1));
+                continue;
+            }
+            let what = "Verifications/s, on one half of the cores";
+            Rows { what, goal: comparator.goal, cores }.tell(&places[VERIFY], &places[at], report);
+        }
+        for (comparator, why) in missing {
+            let what = format!("Verifications/s, on one half of the cores (beside it: {})", comparator.name);
+            report.row(&what, NONE.into(), format!("not there: {why:#}"), NONE.into(), comparator.goal);
+        }
+        if self.chosen.has("latency") {
+            latency::at_half(&places[VERIFY], &places[VERIFY + 1], report).await?;
+            if doors.forward_auth {
+                latency::at_half(&places[FORWARD_AUTH], &places[FORWARD_AUTH + 1], report).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn without_a_log(&self, report: &mut Report) -> Result<()> {
+        let _apart = self.cores.keep_load_apart()?;
+        let half = self.cores.of_the_server();
+        let server = self.launch.start_on(half.as_deref(), Log::Nowhere)?;
+        let Pair { stead, bare } = stead::verify(self.launch, &server, half.as_deref(), self.keys).await?;
+        let mut places = [Place::of(stead), Place::of(bare)];
+        all_stay(run(&mut places, FEWER).await)?;
+        let what = "Verifications/s, on one half of the cores, log to /dev/null";
+        Rows { what, goal: GOAL, cores: count(half.as_deref()) }.tell(&places[0], &places[1], report);
+        Ok(())
+    }
+
+    async fn on_shared_cores(&self, report: &mut Report) -> Result<()> {
+        let server = self.launch.start(Log::File)?;
+        let (mut places, doors) = self.doors(&server, None).await?;
+        all_stay(run(&mut places, FEWER).await)?;
+        doors.tell(&places, "shared cores, log to a file", self.cores.count(), report);
+        let rows = Rows { what: "", goal: NONE, cores: self.cores.count() };
+        rows.tell_capacity("verifications", &places[VERIFY], &places[VERIFY + 1], report);
+        if doors.forward_auth {
+            rows.tell_capacity("forward-auth", &places[FORWARD_AUTH], &places[FORWARD_AUTH + 1], report);
+        }
+        Ok(())
+    }
+
+    async fn doors(&self, server: &Process, cores: Option<&str>) -> Result<(Vec<Place>, Doors)> {
+        let Pair { stead, bare } = stead::verify(self.launch, server, cores, self.keys).await?;
+        let mut places = vec![Place::of(stead), Place::of(bare)];
+        let forward_auth = stead::forward_auth(server, cores, self.keys).await?;
+        let doors = Doors { forward_auth: forward_auth.is_some() };
+        if let Some(Pair { stead, bare }) = forward_auth {
+            places.extend([Place::of(stead), Place::of(bare)]);
+        }
+        Ok((places, doors))
+    }
+}
+
+impl Doors {
+    fn tell(&self, places: &[Place], how: &str, cores: usize, report: &mut Report) {
+        let what = format!("Verifications/s, {how}");
+        Rows { what: &what, goal: GOAL, cores }.tell(&places[VERIFY], &places[VERIFY + 1], report);
+        let what = format!("Forward-auth/s, {how}");
+        if self.forward_auth {
+            Rows { what: &what, goal: GOAL, cores }.tell(&places[FORWARD_AUTH], &places[FORWARD_AUTH + 1], report);
         } else {
-            theirs.push(load.turn(&bare, TURN).await?);
-            ours.push(load.turn(&server, TURN).await?);
+            report.row(&what, "not served".into(), NONE.into(), NONE.into(), GOAL);
         }
     }
-    let place = if half.is_some() { "on one half of the cores" } else { "shared cores" };
-    tell(&format!("{place}, {}", log.name()), &ours, &theirs, report);
-    Ok(())
 }
 
-fn cores_of(half: Option<&str>) -> usize {
+fn all_stay(left: Vec<(usize, anyhow::Error)>) -> Result<()> {
+    left.into_iter().next().map_or(Ok(()), |(_, why)| Err(why))
+}
+
+fn count(half: Option<&str>) -> usize {
     half.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |list| list.split(',').count())
-}
-
-fn tell(how: &str, ours: &[Turn], theirs: &[Turn], report: &mut Report) {
-    let ratios = |of: fn(&Turn) -> f64| -> Vec<f64> {
-        ours.iter().zip(theirs).map(|(ours, theirs)| of(ours) / of(theirs)).collect()
-    };
-    let middle = |turns: &[Turn], of: fn(&Turn) -> f64| median(turns.iter().map(of));
-    let rate: fn(&Turn) -> f64 = |turn| turn.per_second;
-    report.row(
-        &format!("Verifications/s, {how} (beside it: bare hyper)"),
-        whole(middle(ours, rate)),
-        whole(middle(theirs, rate)),
-        spread(&ratios(rate)),
-        "≥ 0.90",
-    );
-    let cpu: fn(&Turn) -> f64 = |turn| turn.cpu_micros;
-    report.row(
-        "… processor time a request",
-        format!("{:.1} µs", middle(ours, cpu)),
-        format!("{:.1} µs", middle(theirs, cpu)),
-        spread(&ratios(cpu)),
-        NONE,
-    );
-    let latency =
-        |turns: &[Turn]| format!("{:.0} / {:.0} µs", middle(turns, |turn| turn.p50), middle(turns, |turn| turn.p99));
-    report.row("… latency p50 / p99 at that load", latency(ours), latency(theirs), NONE.into(), NONE);
-    let busy = |turns: &[Turn]| format!("{:.0} %", 100.0 * middle(turns, |turn| turn.busy));
-    report.row("… busy", busy(ours), busy(theirs), NONE.into(), NONE);
-}
-
-/// Every question as it goes over the wire: one request in whose end each connection writes the next secret.
-struct Questions {
-    request: Vec<u8>,
-    /// Where the secret stands in it.
-    at: usize,
-    secrets: Vec<String>,
-}
-
-impl Questions {
-    fn new(launch: &Launch, secrets: &[String]) -> Self {
-        let body = format!(r#"{{"permissions":["text_to_speech"],"api_key":"{}"}}"#, secrets[0]);
-        let request = post("/v1/api-keys/verify", &launch.admin_key, &body);
-        let at = request.len() - r#""}"#.len() - secrets[0].len();
-        Self { request, at, secrets: secrets.to_vec() }
-    }
-
-    fn write(&self, number: usize, request: &mut [u8]) {
-        let secret = self.secrets[number.wrapping_mul(STRIDE) % self.secrets.len()].as_bytes();
-        request[self.at..self.at + secret.len()].copy_from_slice(secret);
-    }
-}
-
-struct Load {
-    questions: Arc<Questions>,
-    /// How many cores the server may use.
-    cores: usize,
-}
-
-impl Load {
-    /// An answer of Stead, for the bare server to give.
-    async fn sample(&self, address: SocketAddr) -> Result<String> {
-        let mut line = Line::open(address).await?;
-        let answer = line.ask(&self.questions.request).await?;
-        Ok(std::str::from_utf8(answer)?.to_owned())
-    }
-
-    async fn turn(&self, process: &Process, time: Duration) -> Result<Turn> {
-        let mut lines = Vec::new();
-        for _ in 0..CONNECTIONS {
-            lines.push(Line::open(process.address).await?);
-        }
-        let (since, before) = (Instant::now(), process.cpu_micros()?);
-        let mut tasks = JoinSet::new();
-        let share = self.questions.secrets.len() / CONNECTIONS;
-        for (number, line) in lines.into_iter().enumerate() {
-            tasks.spawn(ask_on(line, self.questions.clone(), number * share, since + time));
-        }
-        let mut latencies = Vec::new();
-        while let Some(told) = tasks.join_next().await {
-            latencies.extend(told??);
-        }
-        let (took, cpu) = (since.elapsed(), process.cpu_micros()? - before);
-        latencies.sort_unstable();
-        let count = latencies.len() as f64;
-        Ok(Turn {
-            per_second: count / took.as_secs_f64(),
-            cpu_micros: cpu / count,
-            busy: cpu / 1e6 / took.as_secs_f64() / self.cores as f64,
-            p50: at_percent(&latencies, 50)?,
-            p99: at_percent(&latencies, 99)?,
-        })
-    }
-}
-
-/// Asks one question after the other; how long each took, in microseconds.
-async fn ask_on(mut line: Line, questions: Arc<Questions>, first: usize, until: Instant) -> Result<Vec<u32>> {
-    let mut request = questions.request.clone();
-    let mut latencies = Vec::new();
-    let mut now = Instant::now();
-    for number in first.. {
-        questions.write(number, &mut request);
-        let answer = line.ask(&request).await?;
-        ensure!(answer.starts_with(br#"{"valid":true"#), "not valid: {}", String::from_utf8_lossy(answer));
-        let then = std::mem::replace(&mut now, Instant::now());
-        latencies.push(u32::try_from((now - then).as_micros())?);
-        if now >= until {
-            break;
-        }
-    }
-    Ok(latencies)
-}
-
-fn at_percent(sorted: &[u32], percent: usize) -> Result<f64> {
-    sorted.get(sorted.len() * percent / 100).copied().map(f64::from).context("no question was answered")
 }
