@@ -1,6 +1,7 @@
 //! Every error code Stead answers with, in one table: the HTTP status and the wire's `type` beside each (wire §3).
 //! Never a free string at the place where an error is made.
 
+use crate::verify::DecisionCode;
 use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
@@ -67,6 +68,12 @@ codes! {
     NotTrusted = "not_trusted", 403, "authorization_error";
     /// The key may not be used from this address.
     IpNotAllowed = "ip_not_allowed", 403, "authorization_error";
+    /// A request's path or method has more than one reading, so that no rule can be applied to it.
+    AmbiguousPath = "ambiguous_path", 403, "authorization_error";
+    /// A request's headers could be somebody else's word than the proxy's.
+    AmbiguousHeaders = "ambiguous_headers", 403, "authorization_error";
+    /// No path rule allows this method and path.
+    PathNotAllowed = "path_not_allowed", 403, "authorization_error";
     /// The workspace's plan doesn't include it.
     FeatureNotAvailable = "feature_not_available", 403, "authorization_error";
     /// The key may not be disabled by its holder.
@@ -93,10 +100,14 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 422, "validation_error";
     /// A check of the input failed; goes out as a list (wire §3.1 shape C).
     InvalidParameters = "invalid_parameters", 422, "validation_error";
+    /// The credits of the month don't cover the cost.
+    UsageExceeded = "usage_exceeded", 429, "rate_limit_error";
     /// Too many requests.
     RateLimitExceeded = "rate_limit_exceeded", 429, "rate_limit_error";
     /// A defect of the server.
     InternalError = "internal_error", 500, "internal_error";
+    /// A proxy asks forward-auth or ext_authz what can't be answered.
+    ProxyMisconfigured = "proxy_misconfigured", 500, "internal_error";
     /// The store can't be reached.
     ServiceUnavailable = "service_unavailable", 503, "service_unavailable";
     /// The change may or may not have been made; ask again with the same `Idempotency-Key`, or read.
@@ -137,6 +148,39 @@ pub struct ErrorDetail {
     /// The key that a retried request made, when its secret can't be shown again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
+    /// Why the key was denied, where a proxy asked about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DenialDetail>,
+}
+
+/// What a denial comes from. For the key's holder: a stranger gets none of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DenialDetail {
+    /// As `POST /v1/api-keys/verify` would say it.
+    pub code: DecisionCode,
+    /// The client's address as it was seen; absent if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// Where the address was taken from, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_from: Option<String>,
+    /// Credits a month.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub character_limit: Option<i64>,
+    /// Credits used this month.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub character_count: Option<i64>,
+    /// When the credits begin anew; seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<i64>,
+}
+
+impl DenialDetail {
+    /// A code with nothing to add.
+    pub fn new(code: DecisionCode) -> Self {
+        Self { code, ip: None, ip_from: None, character_limit: None, character_count: None, resets_at: None }
+    }
 }
 
 /// Shape C: `{"detail":[…]}`, HTTP 422 only.

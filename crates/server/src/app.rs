@@ -8,6 +8,7 @@ use crate::feed::{Progress, follow};
 use crate::keys;
 use crate::members::{self, Caller};
 use crate::store::{Error, Store, Tx};
+use crate::verify::admission::Front;
 use crate::verify::usage::Unsaved;
 use crate::workspaces::{self, FirstStart, NewWorkspace};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct App {
     pub limits: Limits,
     /// Whether verification has a listener of its own; forward-auth is then served there and nowhere else.
     pub has_verification_listener: bool,
+    /// What is known of the proxies that ask.
+    pub front: Front,
     /// Set once the mirror is filled.
     pub ready: AtomicBool,
 }
@@ -64,6 +67,7 @@ pub async fn build(
         catalogue: config.catalogue.clone(),
         limits: config.limits.clone(),
         has_verification_listener: config.verify_listen.is_some(),
+        front: config.front.clone(),
         ready: AtomicBool::new(false),
     });
     let new = NewWorkspace {

@@ -2,6 +2,9 @@
 //! The only place that reads the environment.
 
 use crate::store::Location;
+use crate::verify::admission::Front;
+use crate::verify::proxies::Trusted;
+use crate::verify::rules::PathRules;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -52,6 +55,15 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("max-accounts", "Service accounts a workspace may have [20]"),
     setting("max-keys-per-account", "Keys a service account may have [1000]"),
+    setting(
+        "trusted-proxies",
+        "Whose word forward-auth takes on a client's address, method and path: networks, addresses, `unix` [none]",
+    ),
+    setting("forward-auth-header", "One more header that forward-auth and ext_authz look for a key in [none]"),
+    setting(
+        "path-rules",
+        "TOML file that says which permissions a request at a proxy needs, by method and path [none]",
+    ),
     setting("key-prefix", "What secrets begin with, before the underscore [stead]"),
 ];
 
@@ -83,6 +95,8 @@ pub struct Config {
     pub format: Format,
     /// What keys may do.
     pub catalogue: Catalogue,
+    /// The proxies that ask about requests.
+    pub front: Front,
 }
 
 /// A place to listen at.
@@ -170,6 +184,10 @@ impl Config {
             let told = "database-url: other users of this machine can read a flag: give a URL with a password as STEAD_DATABASE_URL";
             sources.mistakes.push(told.into());
         }
+        let catalogue = Catalogue::new(catalogue.replace, catalogue.entries).unwrap_or_else(|error| {
+            sources.mistakes.push(format!("settings file: {error}"));
+            Catalogue::default()
+        });
         let data_dir: PathBuf = sources.parse("data-dir", "a path", PathBuf::from("stead-data"));
         let config = Self {
             listen: sources.parse(
@@ -197,10 +215,8 @@ impl Config {
                 keys_per_account: usize::try_from(sources.count("max-keys-per-account", 1000, 1..=1_000_000))
                     .unwrap_or(1000),
             },
-            catalogue: Catalogue::new(catalogue.replace, catalogue.entries).unwrap_or_else(|error| {
-                sources.mistakes.push(format!("settings file: {error}"));
-                Catalogue::default()
-            }),
+            front: front(&mut sources, &catalogue),
+            catalogue,
             data_dir,
         };
         let admin_api_key = sources.read("admin-api-key", |text| admin_api_key(&config.format, text));
@@ -327,6 +343,35 @@ fn tls(sources: &mut Sources<'_>) -> Option<(PathBuf, PathBuf)> {
     }
 }
 
+fn front(sources: &mut Sources<'_>, catalogue: &Catalogue) -> Front {
+    let trusted = sources.read("trusted-proxies", Trusted::parse).unwrap_or_default();
+    let key_header = sources.read("forward-auth-header", key_header);
+    let rules = sources.text("path-rules").map(|file| {
+        let text = std::fs::read_to_string(&file).map_err(|error| vec![format!("{file}: {error}")]);
+        text.and_then(|text| PathRules::parse(&text, catalogue))
+    });
+    let rules = rules.and_then(|rules| match rules {
+        Ok(rules) => Some(rules),
+        Err(mistakes) => {
+            sources.mistakes.extend(mistakes.into_iter().map(|mistake| format!("path-rules: {mistake}")));
+            None
+        }
+    });
+    Front::new(trusted, key_header, rules)
+}
+
+fn key_header(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_lowercase();
+    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let taken = ["x-forwarded-", "x-original-", "x-stead-"].iter().any(|prefix| name.starts_with(prefix))
+        || ["authorization", "connection", "cookie", "forwarded", "host", "x-real-ip"].contains(&&*name);
+    if plain && !taken && (1..=64).contains(&name.len()) {
+        Ok(name)
+    } else {
+        Err("must be the name of a header of its own, of letters, digits and -".into())
+    }
+}
+
 /// Peppers as `<version>:<64 hex digits>`, apart by `separator`.
 pub fn peppers(text: &str, separator: char) -> Result<Vec<(u8, [u8; 32])>, String> {
     let one = |entry: &str| {
@@ -401,6 +446,27 @@ mod tests {
         let mistakes = load(&settings, "port = 1").err().unwrap();
         assert_eq!(mistakes.len(), 7, "{mistakes:?}");
         assert!(mistakes.iter().all(|mistake| !mistake.contains("secret") && !mistake.contains("abcd")));
+    }
+
+    #[test]
+    fn what_is_said_of_proxies() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let rules = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            load(&[("path-rules", file.path().to_str().unwrap())], "").map(|config| config.front.rules.is_some())
+        };
+        assert_eq!(rules("[[rule]]\npath = '/a'\npermissions = ['text_to_speech']"), Ok(true));
+        let mistakes =
+            rules("[[rule]]\npath = 'a'\npermissions = ['x']\n[[rule]]\npath = '/..'\npermissions = []").unwrap_err();
+        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert!(mistakes.iter().all(|mistake| mistake.starts_with("path-rules: rule ")), "{mistakes:?}");
+        let settings =
+            [("path-rules", "/no/such/file"), ("trusted-proxies", "everybody"), ("forward-auth-header", "Cookie")];
+        assert_eq!(load(&settings, "").err().unwrap().len(), 3);
+        // The permissions may be the settings file's own.
+        let own = "[permissions]\nreplace = true\n[[permissions.entries]]\nname = 'a'\ndescription = ''\ngroup = ''";
+        std::fs::write(file.path(), "[[rule]]\npath = '/a'\npermissions = ['a']").unwrap();
+        assert!(load(&[("path-rules", file.path().to_str().unwrap())], own).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::store;
 use serde_json::Value;
-use stead_api::error::{ErrorCode, FieldError};
+use stead_api::error::{DenialDetail, ErrorCode, FieldError};
 use stead_api::id::KeyId;
 
 /// Why an operation was not done.
@@ -34,35 +34,42 @@ pub struct Refusal {
     pub missing: Option<Vec<String>>,
     /// The key a retried request made.
     pub key_id: Option<KeyId>,
+    /// Why a key was denied, for its holder.
+    pub decision: Option<Box<DenialDetail>>,
+    /// Seconds after which it may go otherwise.
+    pub retry_after: Option<i64>,
+}
+
+impl Refusal {
+    /// A code and a message, with nothing to add.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            param: None,
+            missing: None,
+            key_id: None,
+            decision: None,
+            retry_after: None,
+        }
+    }
 }
 
 impl Failure {
     /// A refusal with nothing to add.
     pub fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::Refused(Box::new(Refusal { code, message: message.into(), param: None, missing: None, key_id: None }))
+        Self::Refused(Box::new(Refusal::new(code, message)))
     }
 
     /// A refusal that one parameter is to blame for.
     pub fn param(code: ErrorCode, param: &'static str, message: impl Into<String>) -> Self {
-        Self::Refused(Box::new(Refusal {
-            code,
-            message: message.into(),
-            param: Some(param),
-            missing: None,
-            key_id: None,
-        }))
+        Self::Refused(Box::new(Refusal { param: Some(param), ..Refusal::new(code, message) }))
     }
 
     /// The caller lacks permissions.
     pub fn lacks(message: impl Into<String>, missing: Vec<String>) -> Self {
         let code = ErrorCode::InsufficientPermissions;
-        Self::Refused(Box::new(Refusal {
-            code,
-            message: message.into(),
-            param: None,
-            missing: Some(missing),
-            key_id: None,
-        }))
+        Self::Refused(Box::new(Refusal { missing: Some(missing), ..Refusal::new(code, message) }))
     }
 
     /// One mistake in the input.

@@ -9,6 +9,7 @@ mod accounts;
 mod authorization;
 mod bad_input;
 mod description;
+mod forward_auth;
 mod harness;
 mod idempotency;
 mod integrity;

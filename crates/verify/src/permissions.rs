@@ -27,6 +27,12 @@ impl PermissionSet {
         self == Self::EMPTY
     }
 
+    /// What is in one or the other.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(std::array::from_fn(|word| self.0[word] | other.0[word]))
+    }
+
     /// What is in `self` and not in `held`.
     #[must_use]
     pub fn minus(self, held: Self) -> Self {

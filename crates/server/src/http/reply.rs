@@ -62,11 +62,11 @@ pub fn write_out(failure: &Failure, request_id: &RequestId) -> Response {
             return (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response();
         }
         Failure::Refused(told) => {
-            retry_after = None;
+            retry_after = told.retry_after;
             &**told
         }
         other => {
-            retry_after = matches!(other, Failure::Store(store::Error::Unavailable(_))).then_some("1");
+            retry_after = matches!(other, Failure::Store(store::Error::Unavailable(_))).then_some(1);
             refusal = unforeseen(other);
             &refusal
         }
@@ -82,6 +82,7 @@ pub fn write_out(failure: &Failure, request_id: &RequestId) -> Response {
             param: refusal.param.map(str::to_owned),
             missing_permissions: refusal.missing.clone(),
             key_id: refusal.key_id.as_ref().map(ToString::to_string),
+            decision: refusal.decision.as_deref().cloned(),
         },
     };
     let mut response = (status, Json(body)).into_response();
@@ -92,7 +93,7 @@ pub fn write_out(failure: &Failure, request_id: &RequestId) -> Response {
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey header=\"xi-api-key\""));
     }
     if let Some(seconds) = retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -110,5 +111,5 @@ fn unforeseen(failure: &Failure) -> Refusal {
         ),
         _ => (ErrorCode::InternalError, "Something is wrong with the server. Nothing was changed."),
     };
-    Refusal { code, message: message.into(), param: None, missing: None, key_id: None }
+    Refusal::new(code, message)
 }

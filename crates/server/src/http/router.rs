@@ -20,6 +20,9 @@ use stead_api::id::RequestId;
 /// Both names of a request's id on every answer: the JavaScript SDK reads the one, the hosted service sends the other.
 const IDS: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("x-trace-id")];
 
+/// Routes whose every call is a question about a key.
+const QUIET: [&str; 3] = ["/v1/api-keys/verify", "/v1/forward-auth", "/envoy.service.auth.v3.Authorization/Check"];
+
 /// The service for a listener.
 pub fn router(app: Arc<App>, door: Door) -> Router {
     let mut router = Router::new();
@@ -77,7 +80,7 @@ async fn frame(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
             tracing::error!(request_id = %id, %method, path, status = response.status().as_u16(), micros, "failed: {failure:?}");
         }
         // No line for each question about a key, nor for each probe: they would drown everything else.
-        _ if path == "/v1/api-keys/verify" || path.ends_with('z') => {}
+        _ if QUIET.contains(&&*path) || path.ends_with('z') => {}
         _ => tracing::info!(request_id = %id, %method, path, status = response.status().as_u16(), micros, "answered"),
     }
     response

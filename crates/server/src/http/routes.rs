@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::members::Access;
 use crate::{accounts, keys, members, verify};
 use axum::http::Method;
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, any, delete, get, patch, post};
 use std::sync::Arc;
 use stead_api::account::{
     CreateServiceAccount, CreatedServiceAccount, ServiceAccount, ServiceAccountList, Status, UpdateServiceAccount,
@@ -229,6 +229,25 @@ pub fn routes() -> Vec<Route> {
                 post(verify::routes::verify_api_key),
             )
         },
+        Route {
+            query: verify::forward_auth::QUERY,
+            ..row(
+                "forward_auth",
+                Method::GET,
+                "/v1/forward-auth",
+                Access::Subject,
+                "May the request at a proxy pass? By any method; a yes has no body, and headers that say who calls",
+                any(verify::forward_auth::forward_auth),
+            )
+        },
+        row(
+            "ext_authz_check",
+            Method::POST,
+            "/envoy.service.auth.v3.Authorization/Check",
+            Access::Subject,
+            "The same for Envoy, in gRPC: its external authorization",
+            post(verify::ext_authz::check),
+        ),
         Route {
             query: &[("api_key_name", "must be `self`")],
             answer: Some(schema::<Status>),

@@ -3,9 +3,18 @@
 //!
 //! - [`usage`]: what is merged in memory and told to the store each second
 //! - [`routes`]: `POST /v1/api-keys/verify`
+//! - [`forward_auth`], [`ext_authz`]: the same for proxies, by one decision, [`admission`]; `envoy` is what Envoy says
+//! - [`proxies`], [`path`], [`rules`]: whose word a proxy's is; what a request's path means, and what it needs
 
+pub mod admission;
+mod envoy;
+pub mod ext_authz;
+pub mod forward_auth;
+pub mod path;
+pub mod proxies;
 mod queries;
 pub mod routes;
+pub mod rules;
 pub mod usage;
 
 use crate::app::App;
@@ -40,6 +49,16 @@ pub struct Manner<'a> {
     pub request_id: Option<&'a str>,
     /// Tell each check and its reason.
     pub explain: bool,
+}
+
+/// Fails where this node has not heard from the store for too long to decide; else says for how many seconds it hasn't.
+pub fn check_freshness(app: &App) -> Result<u64, Failure> {
+    let stale = if app.store.is_shared() { app.progress.staleness(app.clock.elapsed()) } else { 0 };
+    if stale > app.limits.max_staleness {
+        let why = "This node has not heard from the store for too long to decide.";
+        return Err(Failure::refused(ErrorCode::NotYetAvailable, why));
+    }
+    Ok(stale)
 }
 
 /// Verifies a presented string. Fails only where the answer can't be known.

@@ -1,6 +1,6 @@
 //! `POST /v1/api-keys/verify`.
 
-use super::{Manner, Verdict, verify};
+use super::{Manner, Verdict, check_freshness, verify};
 use crate::app::App;
 use crate::error::Failure;
 use crate::feed::Revision;
@@ -54,13 +54,7 @@ pub async fn verify_api_key(State(app): State<Arc<App>>, scope: Scope, JsonBytes
             Failure::refused(ErrorCode::NotYetAvailable, "The state asked for with at_least has not arrived here yet.")
         })?;
     }
-    let stale = if app.store.is_shared() { app.progress.staleness(app.clock.elapsed()) } else { 0 };
-    if stale > app.limits.max_staleness {
-        return Err(Failure::refused(
-            ErrorCode::NotYetAvailable,
-            "This node has not heard from the store for too long to decide.",
-        ));
-    }
+    let stale = check_freshness(&app)?;
     let revision = app.progress.of(&workspace);
     let manner =
         Manner { within: Some(&workspace), request_id: question.request_id.as_deref(), explain: question.explain };

@@ -1,0 +1,298 @@
+//! May this request pass? The one decision behind forward-auth and Envoy's ext_authz.
+//!
+//! The only way to a yes is an [`Admitted`], and [`admit`] is the only one who makes it, from a verdict that says
+//! `VALID`. Everything else is a [`Failure`], which has no status below 400.
+
+use super::path::{NormalPath, normalise};
+use super::proxies::{Odd, Seen, Told, Trusted};
+use super::rules::{PathRules, is_method};
+use super::{Manner, check_freshness, verify};
+use crate::app::App;
+use crate::error::{Failure, Refusal};
+use crate::http::fields::MAX_NUMBER;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use stead_api::error::{DenialDetail, ErrorCode};
+use stead_api::verify::DecisionCode;
+use stead_verify::decide::{Ask, missing};
+use stead_verify::index::KeyRecord;
+use stead_verify::period::Month;
+use stead_verify::permissions::PermissionSet;
+
+/// Most different mistakes of proxies that are logged; strangers could make up any number.
+const COMPLAINTS: usize = 16;
+
+/// What the settings say about the proxies in front.
+#[derive(Clone, Default)]
+pub struct Front {
+    /// Whose word is believed.
+    pub trusted: Trusted,
+    /// One more header that a key may come by, in small letters.
+    pub key_header: Option<String>,
+    /// What requests need by their method and path.
+    pub rules: Option<Arc<PathRules>>,
+    complaints: Arc<Mutex<HashSet<String>>>,
+}
+
+/// What the proxy's configuration asks for, whatever the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    permissions: PermissionSet,
+    cost: u64,
+}
+
+/// A request that waits at a proxy.
+pub struct Visit<'a> {
+    /// The key it carries.
+    pub secret: &'a str,
+    /// Where it comes from.
+    pub seen: Seen,
+    /// Its method and its path with query. `None`: not told, or by nobody who is believed.
+    pub request: Option<(&'a [u8], &'a [u8])>,
+    /// Whether a header would have the service take another method or path.
+    pub overrides: bool,
+    /// What the proxy's configuration asks for.
+    pub wanted: Wanted,
+}
+
+/// A request that may pass.
+pub struct Admitted {
+    key: Arc<KeyRecord>,
+    path: Option<NormalPath>,
+}
+
+impl Admitted {
+    /// The headers that tell the service who calls. Always all of them: one left out could be the client's own.
+    pub fn identity(&self, app: &App) -> [(&'static str, String); 5] {
+        let facts = &self.key.facts;
+        let permissions = facts.permissions.map_or("all".into(), |held| held.names(&app.catalogue).join(","));
+        [
+            ("x-stead-workspace-id", facts.workspace_id.to_string()),
+            ("x-stead-account-id", facts.principal_id.to_string()),
+            ("x-stead-key-id", facts.id.to_string()),
+            ("x-stead-permissions", permissions),
+            ("x-stead-path", self.path.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default()),
+        ]
+    }
+}
+
+impl Front {
+    /// What the settings say.
+    pub fn new(trusted: Trusted, key_header: Option<String>, rules: Option<PathRules>) -> Self {
+        Self { trusted, key_header, rules: rules.map(Arc::new), complaints: Arc::default() }
+    }
+
+    /// The headers a key may come by.
+    fn key_headers(&self) -> [&str; 3] {
+        ["xi-api-key", "authorization", self.key_header.as_deref().unwrap_or("xi-api-key")]
+    }
+
+    /// The one key that a request carries, behind the name of its header.
+    fn credential<'a>(&self, headers: &[Header<'a>]) -> Result<Header<'a>, Failure> {
+        let (mut found, mut authorizations) = (None, 0);
+        for &(name, value) in headers {
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            let mut keys = 1;
+            let key = if is("authorization") {
+                authorizations += 1;
+                keys = authorizations;
+                bearer(value)
+            } else if is("xi-api-key") || self.key_header.as_deref().is_some_and(is) {
+                Some(value)
+            } else {
+                None
+            };
+            if keys > 1 || (key.is_some() && found.is_some()) {
+                let why = "More than one key, or more than one Authorization header, came.";
+                return Err(Failure::refused(ErrorCode::InvalidAuthorizationHeader, why));
+            }
+            found = found.or(key.map(|key| (name, key)));
+        }
+        found.ok_or_else(|| {
+            let why = "No API key came; send one in the header xi-api-key, or as Authorization: Bearer.";
+            Failure::refused(ErrorCode::MissingApiKey, why)
+        })
+    }
+
+    /// The refusal of a question that no proxy should ask. The operator hears of it once, the client nothing.
+    fn misconfigured(&self, mistake: &str) -> Failure {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        if complaints.len() < COMPLAINTS && complaints.insert(mistake.to_owned()) {
+            tracing::error!("a proxy asks what can't be answered, so all its requests are refused: {mistake}");
+        }
+        Failure::refused(
+            ErrorCode::ProxyMisconfigured,
+            "The proxy asks what can't be answered; the server's log says what.",
+        )
+    }
+}
+
+impl Wanted {
+    /// Reads what a proxy's configuration asks for. Nothing is ignored: what isn't looked at would be taken for a yes.
+    pub fn read(app: &App, parameters: impl Iterator<Item = (String, String)>) -> Result<Self, Failure> {
+        let mut wanted = Self::default();
+        let mut seen = HashSet::new();
+        let mistake = |text: &str| Err(app.front.misconfigured(text));
+        for (name, value) in parameters {
+            match name.as_str() {
+                "permissions" => {
+                    for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                        let Some(place) = app.catalogue.place(name) else {
+                            // Only what could be a permission's name: somebody may have put a key there.
+                            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+                            let shown = if name.len() <= 64 && name.bytes().all(plain) { name } else { "a name" };
+                            return mistake(&format!("permissions: {shown} is not in the catalogue"));
+                        };
+                        wanted.permissions.insert(place);
+                    }
+                }
+                "cost" => match value.parse() {
+                    Ok(cost) if cost <= MAX_NUMBER.unsigned_abs() => wanted.cost = cost,
+                    _ => return mistake("cost: is no whole number"),
+                },
+                "resource" => return mistake("resource: this version does not decide about it yet"),
+                _ => return mistake("there is a parameter other than permissions and cost"),
+            }
+            if !seen.insert(name) {
+                return mistake("a parameter is given twice");
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// Decides about a request at a proxy. Fails with a refusal, or where the answer can't be known.
+pub fn admit(app: &App, visit: &Visit<'_>) -> Result<Admitted, Failure> {
+    check_freshness(app)?;
+    let needs = needs(app, visit);
+    // Without a rule the key is judged all the same: only its holder may hear which paths there are.
+    let (permissions, cost) = needs.as_ref().map_or((PermissionSet::EMPTY, 0), |(ask, _)| (ask.permissions, ask.cost));
+    let ask = Ask { permissions, ip: visit.seen.ip, cost };
+    let answer = ask_about(app, visit.secret, &ask)?;
+    match (answer.code, answer.key) {
+        (DecisionCode::Valid, Some(key)) => needs.map(|(_, path)| Admitted { key, path }),
+        (code, Some(key)) => Err(denial(app, visit, &ask, code, &key, answer.used)),
+        (_, None) => Err(unknown_key()),
+    }
+}
+
+/// What is taken from a verdict.
+struct Answer {
+    code: DecisionCode,
+    key: Option<Arc<KeyRecord>>,
+    used: u64,
+}
+
+/// The one place where forward-auth and ext_authz ask about a key.
+fn ask_about(app: &App, secret: &str, ask: &Ask) -> Result<Answer, Failure> {
+    let verdict = verify(app, secret, ask, Manner::default())?;
+    Ok(Answer { code: verdict.code, key: verdict.key, used: verdict.used })
+}
+
+/// What a request needs by the rules and by the proxy's configuration, and the path that was judged.
+fn needs(app: &App, visit: &Visit<'_>) -> Result<(Wanted, Option<NormalPath>), Failure> {
+    let Some(rules) = &app.front.rules else { return Ok((visit.wanted, None)) };
+    let refuse = |code, message: String| Err(Failure::refused(code, message));
+    let Some((method, target)) = visit.request else {
+        let why = "The method and the path are not known: the peer is not among trusted-proxies, or doesn't tell them.";
+        return refuse(ErrorCode::PathNotAllowed, why.into());
+    };
+    if visit.overrides {
+        return Err(odd(Odd::Override));
+    }
+    let path = match normalise(target) {
+        Ok(path) => path,
+        Err(why) => return refuse(ErrorCode::AmbiguousPath, format!("The path has more than one reading: {why}.")),
+    };
+    let Some(method) = str::from_utf8(method).ok().filter(|method| is_method(method)) else {
+        return refuse(ErrorCode::AmbiguousPath, "The method is not in capital letters.".into());
+    };
+    let Some(rule) = rules.find(method, &path) else {
+        return refuse(ErrorCode::PathNotAllowed, "No path rule fits this method and path.".into());
+    };
+    let permissions = rule.permissions.union(visit.wanted.permissions);
+    let cost = rule.cost.saturating_add(visit.wanted.cost);
+    Ok((Wanted { permissions, cost }, Some(path)))
+}
+
+/// Why a known key may not pass, for its holder.
+fn denial(app: &App, visit: &Visit<'_>, ask: &Ask, code: DecisionCode, key: &KeyRecord, used: u64) -> Failure {
+    let mut detail = DenialDetail::new(code);
+    let refuse = |code, message: String| Refusal::new(code, message);
+    let refusal = match code {
+        DecisionCode::Revoked => refuse(ErrorCode::ApiKeyRevoked, "The API key was revoked.".into()),
+        DecisionCode::WorkspaceDisabled => refuse(ErrorCode::WorkspaceDisabled, "The workspace is disabled.".into()),
+        DecisionCode::AccountDisabled => {
+            refuse(ErrorCode::AccountDisabled, "The account of the API key is disabled.".into())
+        }
+        DecisionCode::Disabled => refuse(ErrorCode::ApiKeyDisabled, "The API key is disabled.".into()),
+        DecisionCode::Expired => refuse(ErrorCode::ApiKeyExpired, "The API key has expired.".into()),
+        DecisionCode::IpNotAllowed => {
+            let Seen { ip, hop } = visit.seen;
+            detail.ip = ip.map(|ip| ip.to_string());
+            detail.ip_from = Some(hop.to_string());
+            let seen = ip.map_or("unknown".into(), |ip| ip.to_string());
+            let message = format!("The API key may not be used from this address. Seen: {seen}, from {hop}.");
+            refuse(ErrorCode::IpNotAllowed, message)
+        }
+        DecisionCode::InsufficientPermissions => {
+            let missing = missing(key, ask).names(&app.catalogue);
+            let message = format!("The API key lacks {}.", missing.join(", "));
+            Refusal { missing: Some(missing), ..refuse(ErrorCode::InsufficientPermissions, message) }
+        }
+        DecisionCode::UsageExceeded => {
+            let now = app.clock.now();
+            let resets_at = Month::containing(now).ends().seconds();
+            let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            detail.character_limit = key.facts.character_limit.map(number);
+            detail.character_count = Some(number(used));
+            detail.resets_at = Some(resets_at);
+            let message = "The API key's credits of this month don't cover the cost.".into();
+            let retry_after = Some(resets_at - now.seconds());
+            Refusal { retry_after, ..refuse(ErrorCode::UsageExceeded, message) }
+        }
+        DecisionCode::Valid | DecisionCode::Malformed | DecisionCode::NotFound => return unknown_key(),
+    };
+    Failure::Refused(Box::new(Refusal { decision: Some(Box::new(detail)), ..refusal }))
+}
+
+/// The refusal of headers that could be somebody else's word.
+pub fn odd(why: Odd) -> Failure {
+    Failure::refused(ErrorCode::AmbiguousHeaders, format!("The request's headers can't be believed: {why}."))
+}
+
+/// A header's name and value.
+type Header<'a> = (&'a str, &'a [u8]);
+
+/// What a request's headers say.
+pub struct Presented<'a> {
+    /// The header that the key came by.
+    pub key_header: &'a str,
+    /// The key.
+    pub secret: &'a str,
+    /// What a proxy says about the request.
+    pub told: Told<'a>,
+}
+
+impl<'a> Presented<'a> {
+    /// Reads all headers of a request.
+    pub fn read(front: &Front, headers: impl Iterator<Item = Header<'a>>) -> Result<Self, Failure> {
+        let headers: Vec<_> = headers.collect();
+        let (key_header, key) = front.credential(&headers)?;
+        let told = Told::read(headers.into_iter(), &front.key_headers()).map_err(odd)?;
+        let secret = str::from_utf8(key).map_err(|_| unknown_key())?;
+        Ok(Self { key_header, secret, told })
+    }
+}
+
+/// All that a stranger is told.
+fn unknown_key() -> Failure {
+    Failure::refused(ErrorCode::InvalidApiKey, "The API key is not valid.")
+}
+
+/// The key of `Bearer <key>`; another scheme is the service's own matter.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, key) = value.split_at(end);
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| key.trim_ascii())
+}
