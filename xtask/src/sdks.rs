@@ -1,4 +1,4 @@
-//! The official SDKs of the conformance tests, at the versions whose wire was measured, in folders of their own under
+//! The official SDKs of the conformance tests, and gRPC for Python, at the versions whose wire was measured, in folders of their own under
 //! the target directory: nothing global is touched, and `cargo clean` removes them.
 
 use std::fs;
@@ -7,7 +7,8 @@ use std::process::Command;
 
 use crate::process::{self, Outcome, answer};
 
-const PYTHON_SDK: &str = "elevenlabs==2.78.0";
+/// The SDK; and gRPC with Envoy's own messages, for the tests of ext_authz.
+const PYTHON_PACKAGES: &[&str] = &["elevenlabs==2.78.0", "grpcio==1.85.1", "xds-protos==1.85.0"];
 const NODE_NEEDED: u32 = 20;
 
 pub(crate) struct Sdks {
@@ -34,11 +35,11 @@ pub(crate) fn install(target: &Path) -> Outcome<Sdks> {
 
     let environment = tools.join("python");
     let python = environment.join("bin/python");
-    once(&environment, PYTHON_SDK, || {
+    once(&environment, &PYTHON_PACKAGES.join("\n"), || {
         let mut venv = Command::new("python3");
         process::run("python3 -m venv", venv.args(["-m", "venv"]).arg(&environment))?;
         let mut pip = Command::new(&python);
-        pip.args(["-m", "pip", "install", "--quiet", PYTHON_SDK]);
+        pip.args(["-m", "pip", "install", "--quiet"]).args(PYTHON_PACKAGES);
         process::run("pip install", &mut pip)
     })?;
 

@@ -52,6 +52,14 @@ pub(crate) const ALL: &[Tool] = &[
         by_hand: "Python 3.9 or newer as `python3`, with the modules venv and ensurepip",
     },
     POSTGRES,
+    // Their packages start a service where there is a service manager; the tests need none and start their own.
+    Tool {
+        name: "nginx",
+        there: || says("nginx", &["-v"]) || says("/usr/sbin/nginx", &["-v"]),
+        packages: &["nginx-light"],
+        by_hand: "nginx 1.18 or newer with its module auth_request",
+    },
+    Tool { name: "Caddy", there: || says("caddy", &["version"]), packages: &["caddy"], by_hand: "Caddy 2.6 or newer" },
 ];
 
 /// Installs what is missing of these, all in one go.

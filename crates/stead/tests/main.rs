@@ -8,4 +8,5 @@ mod first_start;
 mod harness;
 mod kill;
 mod power_cut;
+mod proxies;
 mod torture;
