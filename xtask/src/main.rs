@@ -9,6 +9,7 @@
 
 mod arguments;
 mod bench;
+mod fuzz;
 mod kill;
 mod openapi;
 mod postgres;
@@ -45,6 +46,12 @@ const COMMANDS: &[Chore] = &[
         takes: "[--cycles N] [--postgres]",
         doc: "kill -9 the server under load, N times (1000), and compare with what it acknowledged",
         run: kill::run,
+    },
+    Chore {
+        name: "fuzz",
+        takes: "[--runs N]",
+        doc: "N (1000000) inputs, guided by coverage, at the parsers of secrets, headers and paths",
+        run: fuzz::run,
     },
     Chore {
         name: "power-cut",
