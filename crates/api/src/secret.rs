@@ -140,7 +140,8 @@ impl Format {
         if text.len() > MAX_LENGTH {
             return Err(Malformed::TooLong);
         }
-        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        // Looking at every byte, without stopping at the first that is wrong, takes a few instructions for all of them.
+        if !text.bytes().fold(true, |all, byte| all & byte.is_ascii_graphic()) {
             return Err(Malformed::NotPrintableAscii);
         }
         let Some(rest) = text.strip_prefix(&*self.prefix) else {
@@ -149,7 +150,7 @@ impl Format {
         if rest.len() != TAG + RANDOM + CHECK {
             return Err(Malformed::WrongLength);
         }
-        if !rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        if !rest.bytes().fold(true, |all, byte| all & byte.is_ascii_alphanumeric()) {
             return Err(Malformed::NotBase62);
         }
         let (body, given) = text.split_at(text.len() - CHECK);

@@ -144,6 +144,8 @@ fn measure(keys: u64) {
     let before = resident();
     let mut filling = Duration::ZERO;
     let mut facts = Vec::new();
+    // As the server does, which asks the store how many there are.
+    mirror.index.reserve(usize::try_from(keys).expect("so many keys fit in memory"));
     for number in 0..keys {
         mirror.facts(number, &mut facts);
         if (number + 1).is_multiple_of(BATCH) || number + 1 == keys {

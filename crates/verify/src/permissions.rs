@@ -29,7 +29,7 @@ impl PermissionSet {
 
     /// What is in one or the other.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub fn union(self, other: Self) -> Self {
         Self(std::array::from_fn(|word| self.0[word] | other.0[word]))
     }
 

@@ -36,6 +36,7 @@ pub async fn load(app: &Arc<App>) -> Result<(), Failure> {
         for fact in members::facts(tx, &app.ring)?.into_iter().chain(accounts::facts(tx, &app.ring)?) {
             app.index.apply(fact);
         }
+        app.index.reserve(keys::count_all(tx)?);
         // The log is apart from the rows: a row put back to an older state is behind its last change.
         let newest: HashMap<_, _> = queries::versions(tx, ChangeKind::Key.as_str())?.into_iter().collect();
         keys::each_fact(tx, &app.ring, &app.catalogue, now, |fact| match &fact {

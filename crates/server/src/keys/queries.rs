@@ -90,6 +90,11 @@ pub(super) fn find(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &str) -> Result
     tx.maybe(sql, &[workspace.as_str().into(), id.into()], read)
 }
 
+pub(super) fn count_all(tx: &mut Tx<'_>) -> Result<usize, Error> {
+    let count: i64 = tx.one("SELECT COUNT(*) FROM api_keys", &[], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 pub(super) fn last_used(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &KeyId) -> Result<Option<i64>, Error> {
     let sql = "SELECT last_used_at FROM key_uses WHERE workspace_id = $1 AND key_id = $2";
     tx.maybe(sql, &[workspace.as_str().into(), id.as_str().into()], |row| row.get(0))

@@ -10,7 +10,8 @@ use crate::store::{Error, Tx};
 use crate::{accounts, seal, workspaces};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use stead_api::error::ErrorCode;
 use stead_api::id::{KeyId, PrincipalId, WorkspaceId};
 use stead_api::key::{ApiKey, Limit, OwnApiKey, PlatformLimits};
@@ -23,28 +24,69 @@ use stead_verify::period::Period;
 
 /// The mirror says `REVOKED` for this long, `NOT_FOUND` afterwards; the store keeps the row for ever.
 const REVOKED_SECONDS: i64 = 30 * 24 * 60 * 60;
+/// Rows that are handed from thread to thread at once, and how many such lots may wait.
+const BATCH: usize = 256;
+const BATCHES: usize = 16;
 
 /// A key, revoked ones included.
 pub fn find(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &KeyId) -> Result<Option<KeyRow>, Error> {
     queries::find(tx, workspace, id.as_str())
 }
 
-/// Hands over every key's facts, for the mirror. A row that somebody else wrote is left out, so nobody finds it.
+/// How many keys there are in the store, revoked ones included.
+pub fn count_all(tx: &mut Tx<'_>) -> Result<usize, Error> {
+    queries::count_all(tx)
+}
+
+/// Hands over every key's facts, for the mirror. A row that somebody else wrote is left out, so nobody finds it. Rows are
+/// read by one thread and their seals checked by the others, since that takes longer.
 pub fn each_fact(
     tx: &mut Tx<'_>,
     ring: &Ring,
     catalogue: &Catalogue,
     now: Timestamp,
-    mut take: impl FnMut(Fact),
+    take: impl Fn(Fact) + Sync,
 ) -> Result<(), Error> {
-    queries::each(tx, now.plus_seconds(-REVOKED_SECONDS), |workspace, row| {
-        if row.is_sealed(ring, &workspace) {
-            take(row.fact(catalogue, &workspace)?);
-        } else {
-            tracing::error!(key = row.id, "the key's row was changed behind the server's back; it is refused");
+    let since = now.plus_seconds(-REVOKED_SECONDS);
+    let (send, receive) = sync_channel::<Vec<(WorkspaceId, KeyRow)>>(BATCHES);
+    let (receive, failed) = (Mutex::new(receive), Mutex::new(None));
+    let check = || {
+        loop {
+            let batch = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(batch) = batch else { return };
+            for (workspace, row) in batch {
+                if !row.is_sealed(ring, &workspace) {
+                    tracing::error!(key = row.id, "the key's row was changed behind the server's back; it is refused");
+                    continue;
+                }
+                match row.fact(catalogue, &workspace) {
+                    Ok(fact) => take(fact),
+                    Err(error) => *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
+                }
+            }
         }
-        Ok(())
-    })
+    };
+    let read = std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+            scope.spawn(check);
+        }
+        let mut batch = Vec::with_capacity(BATCH);
+        let read = queries::each(tx, since, |workspace, row| {
+            batch.push((workspace, row));
+            if batch.len() == BATCH {
+                let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+                send.send(full).map_err(|_| Error::Defect("nobody checks the rows".into()))?;
+            }
+            Ok(())
+        });
+        let last = send.send(batch).map_err(|_| Error::Defect("nobody checks the rows".into()));
+        drop(send);
+        read.and(last)
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => read,
+    }
 }
 
 /// One key's facts; none if somebody else wrote its row.

@@ -150,7 +150,8 @@ impl Wanted {
                 "permissions" => {
                     for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
                         let Some(place) = app.catalogue.place(name) else {
-                            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+                            // Only what could be a permission's name: somebody may have put a key there.
+                            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
                             let shown = if name.len() <= 64 && name.bytes().all(plain) { name } else { "a name" };
                             return mistake(&format!("permissions: {shown} is not in the catalogue"));
                         };
@@ -234,7 +235,7 @@ fn needs(app: &App, visit: &Visit<'_>) -> Result<(Wanted, Option<NormalPath>), F
     let Some(rule) = rules.find(method, &path) else {
         return refuse(ErrorCode::PathNotAllowed, "No path rule fits this method and path.".into());
     };
-    let permissions = rule.permissions.and(visit.wanted.permissions);
+    let permissions = rule.permissions.union(visit.wanted.permissions);
     let cost = rule.cost.saturating_add(visit.wanted.cost);
     Ok((Wanted { permissions, cost }, Some(path)))
 }

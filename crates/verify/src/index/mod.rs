@@ -373,7 +373,7 @@ impl KeyIndex {
     pub fn reserve(&self, keys: usize) {
         // Digests spread evenly, so a shard seldom holds more than its share and a few standard deviations.
         let share = keys / SHARDS;
-        let most = share + 3 * share.isqrt() + 1;
+        let most = share + 2 * share.isqrt() + 1;
         if share > 0 {
             (0..SHARDS).for_each(|number| self.write(number).reserve(most));
         }
