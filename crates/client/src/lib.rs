@@ -12,11 +12,15 @@ use stead_api::account::{
     CreateServiceAccount, CreatedServiceAccount, ServiceAccount, ServiceAccountList, Status, UpdateServiceAccount,
 };
 use stead_api::error::{ErrorBody, FieldError, ValidationBody};
-use stead_api::id::{KeyId, PrincipalId};
-use stead_api::key::{ApiKey, ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, RotateApiKey, UpdateApiKey};
+use stead_api::id::{DecisionId, KeyId, LeaseId, PrincipalId};
+use stead_api::key::{
+    ApiKey, ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, OwnApiKey, RotateApiKey, UpdateApiKey,
+};
 use stead_api::secret::Secret;
 use stead_api::user::User;
-use stead_api::verify::{Decision, VerifyApiKey};
+use stead_api::verify::{
+    BatchResult, Decision, Decisions, PastDecision, PastDecisions, Simulate, VerifyApiKey, VerifyApiKeys,
+};
 
 /// A connection to one server with one key.
 #[derive(Clone, Debug)]
@@ -157,6 +161,38 @@ impl Client {
     /// May a key do something?
     pub async fn verify_api_key(&self, question: &VerifyApiKey) -> Result<Decision, Error> {
         self.call(Method::POST, "/v1/api-keys/verify", Some(question)).await
+    }
+
+    /// Up to 1,000 questions at once; the answers come in their order.
+    pub async fn verify_api_keys(&self, questions: &VerifyApiKeys) -> Result<Vec<BatchResult>, Error> {
+        let answer: Decisions = self.call(Method::POST, "/v1/api-keys/verify-batch", Some(questions)).await?;
+        Ok(answer.results)
+    }
+
+    /// Gives back the place that a concurrency limit gave out.
+    pub async fn release_lease(&self, lease: &LeaseId) -> Result<Status, Error> {
+        self.call(Method::POST, &format!("/v1/api-keys/leases/{lease}/release"), None::<&()>).await
+    }
+
+    /// What would be decided about a key, with every check. Takes nothing.
+    pub async fn simulate_api_key(&self, key: &KeyId, question: &Simulate) -> Result<Decision, Error> {
+        self.call(Method::POST, &format!("/v1/api-keys/{key}/simulate"), Some(question)).await
+    }
+
+    /// Why a recent question was answered as it was.
+    pub async fn get_decision(&self, decision: &DecisionId) -> Result<PastDecision, Error> {
+        self.call(Method::GET, &format!("/v1/decisions/{decision}"), None::<&()>).await
+    }
+
+    /// The latest decisions that are kept, the newest first.
+    pub async fn list_decisions(&self) -> Result<Vec<PastDecision>, Error> {
+        let list: PastDecisions = self.call(Method::GET, "/v1/decisions", None::<&()>).await?;
+        Ok(list.decisions)
+    }
+
+    /// The key that makes this call.
+    pub async fn own_api_key(&self) -> Result<OwnApiKey, Error> {
+        self.call(Method::GET, "/v1/api-keys/self", None::<&()>).await
     }
 
     async fn call<T: DeserializeOwned>(

@@ -1,6 +1,7 @@
 //! The one executable: `stead serve` and the commands around it.
 
 mod serve;
+mod why;
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command};
@@ -36,6 +37,7 @@ fn run() -> Result<()> {
             "doctor" => examine(settings(arguments)?).await,
             "owner-key" => owner_key(settings(arguments)?).await,
             "rotate-pepper" => rotate_pepper(&settings(arguments)?),
+            "why" => why::run(arguments).await,
             "openapi" => print(&serde_json::to_string_pretty(&http::openapi::describe())?),
             other => bail!("there is no command `{other}`"),
         }
@@ -59,6 +61,7 @@ fn commands() -> Command {
             Command::new("owner-key")
                 .about("Make a new key for the owner and print it; on SQLite while the server is stopped"),
         ))
+        .subcommand(why::command())
         .subcommand(Command::new("openapi").about("Print the OpenAPI description"))
 }
 

@@ -4,7 +4,7 @@ use crate::harness::{Options, Server, Store};
 use stead_api::account::{CreateServiceAccount, UpdateServiceAccount};
 use stead_api::key::{Change, CreateApiKey, KeyStatus, Permissions, RotateApiKey, UpdateApiKey};
 use stead_api::secret::Secret;
-use stead_api::verify::{DecisionCode, VerifyApiKey};
+use stead_api::verify::{BatchResult, DecisionCode, Simulate, VerifyApiKey, VerifyApiKeys};
 use stead_client::{Client, Error};
 
 fn about(secret: &Secret) -> VerifyApiKey {
@@ -44,6 +44,33 @@ async fn every_call_of_the_client_works_on_the_real_server() {
     let decision = client.verify_api_key(&about(&made.api_key)).await.unwrap();
     assert_eq!((decision.code, decision.remaining), (DecisionCode::Valid, Some(9)));
     assert!(decision.checks.unwrap().iter().all(|check| check.passed));
+    let questions = VerifyApiKeys { requests: vec![about(&made.api_key), about(&Secret::new("nonsense"))] };
+    let answers = client.verify_api_keys(&questions).await.unwrap();
+    let codes: Vec<_> = answers
+        .iter()
+        .map(|answer| match answer {
+            BatchResult::Decided(decision) => decision.code,
+            BatchResult::Unknown { error } => panic!("{error:?}"),
+        })
+        .collect();
+    assert_eq!(codes, [DecisionCode::Valid, DecisionCode::NotFound]);
+    let asks = Simulate { cost: Some(11), ..Simulate::default() };
+    let rehearsed = client.simulate_api_key(&made.key_id, &asks).await.unwrap();
+    assert_eq!((rehearsed.code, rehearsed.limit.unwrap().remaining), (DecisionCode::UsageExceeded, 8));
+    let own = Client::new(server.base_url(), made.api_key.clone()).unwrap().own_api_key().await.unwrap();
+    assert_eq!((own.key.key_id, own.service_account_name.as_deref()), (made.key_id.clone(), Some("ci")));
+
+    let change = UpdateApiKey { tts_concurrency_limit: Some(Change::Set(1)), ..UpdateApiKey::default() };
+    client.update_api_key(&account, &made.key_id, &change).await.unwrap();
+    let speaks = VerifyApiKey { concurrency: Some("tts".into()), cost: None, ..about(&made.api_key) };
+    let lease = client.verify_api_key(&speaks).await.unwrap().lease_id.unwrap();
+    let denied = client.verify_api_key(&speaks).await.unwrap();
+    assert_eq!(denied.code, DecisionCode::RateLimited);
+    let past = client.get_decision(&denied.decision_id).await.unwrap();
+    assert_eq!((past.decision.code, past.asked.concurrency.as_deref()), (DecisionCode::RateLimited, Some("tts")));
+    assert!(!client.list_decisions().await.unwrap().is_empty());
+    client.release_lease(&lease).await.unwrap();
+    assert!(client.verify_api_key(&speaks).await.unwrap().valid);
 
     let change =
         UpdateApiKey { character_limit: Some(Change::Clear), is_enabled: Some(true), ..UpdateApiKey::default() };

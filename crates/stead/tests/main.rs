@@ -11,3 +11,4 @@ mod power_cut;
 mod proxies;
 mod slow_clients;
 mod torture;
+mod why;

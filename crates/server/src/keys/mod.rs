@@ -32,8 +32,8 @@ use stead_verify::pepper::Label;
 pub use queries::Filter;
 use reading::{addressed_key, addressed_owner, live, view};
 pub use reading::{
-    all_unrevoked, broken_seals, count_all, each_fact, fact, find, get, last_use_of, last_uses, list, month_of, not_found,
-    of_principal, own, rows_of_principal, search,
+    all_unrevoked, broken_seals, count_all, each_fact, fact, find, get, last_use_of, last_uses, list, month_of,
+    not_found, of_principal, own, rows_of_principal, search,
 };
 pub use row::{KeyRow, standing};
 
