@@ -243,7 +243,7 @@ async fn what_was_forfeited_is_not_counted_as_used_as_well() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_that_ran_out_is_not_spent_from() {
-    let here = World::new(Engine::Postgres).await;
+    let here = World::with(Engine::Postgres, &[("max-staleness", "600")]).await;
     let key = capped(&here, 10_000).await;
     let there = here.another(pepper()).await;
     assert_eq!(charge(&here, &key.secret, 1).await, Ok(Some(1)));
