@@ -14,6 +14,7 @@ mod openapi;
 mod postgres;
 mod power_cut;
 mod process;
+mod races;
 mod sdks;
 mod test;
 mod tidy;
@@ -42,9 +43,15 @@ const COMMANDS: &[Chore] = &[
     Chore { name: "openapi", takes: "", doc: "write openapi.json anew from the route table", run: openapi::run },
     Chore {
         name: "kill",
-        takes: "[--cycles N] [--postgres]",
-        doc: "kill -9 the server under load, N times (1000), and compare with what it acknowledged",
+        takes: "[--charges] [--cycles N] [--postgres]",
+        doc: "kill -9 the server under load, N times (1000), and compare with what it acknowledged: changes, or charges",
         run: kill::run,
+    },
+    Chore {
+        name: "races",
+        takes: "[--count N]",
+        doc: "let 64 clients race for the last credit, use and place, N times (10000), on both stores",
+        run: races::run,
     },
     Chore {
         name: "power-cut",

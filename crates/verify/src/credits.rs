@@ -368,7 +368,8 @@ mod tests {
             self.books.iter_mut().for_each(Books::forfeit);
             (self.credits, self.under_way) = (Credits::default(), None);
             let books = &self.books[self.month];
-            let word = Word { used: books.used, forfeited: books.forfeited, elsewhere: books.leased, ..Word::default() };
+            let word =
+                Word { used: books.used, forfeited: books.forfeited, elsewhere: books.leased, ..Word::default() };
             self.credits.restore(MONTHS[self.month], &word);
         }
     }
