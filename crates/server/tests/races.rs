@@ -40,7 +40,7 @@ struct Outcome {
 
 /// All ask at the same moment, in turn on each of the nodes.
 async fn race(nodes: &[Arc<App>], secret: &str, ask: impl Fn(u64) -> Ask) -> Vec<Outcome> {
-    let start = Arc::new(Barrier::new(CLIENTS as usize));
+    let start = Arc::new(Barrier::new(usize::try_from(CLIENTS).unwrap()));
     let mut clients = JoinSet::new();
     for (client, app) in (0..CLIENTS).zip(nodes.iter().cycle()) {
         let (app, secret, ask, start) = (app.clone(), secret.to_owned(), ask(client), start.clone());

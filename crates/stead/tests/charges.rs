@@ -128,7 +128,7 @@ impl Campaign {
                 clients.spawn(spend(self.api(node), self.purses.clone(), self.random.next(), stop.clone()));
             }
         }
-        sleep(Duration::from_millis(self.random.between(5, 500))).await;
+        sleep(Duration::from_millis(self.random.between(5, 1000))).await;
         let place = usize::try_from(self.random.below(self.nodes.len() as u64)).expect("few nodes");
         let Node { server, id } = self.nodes.swap_remove(place);
         if is_kill {
