@@ -18,6 +18,7 @@ mod packages;
 mod postgres;
 mod power_cut;
 mod process;
+mod races;
 mod sdks;
 mod test;
 mod tidy;
@@ -46,8 +47,8 @@ const COMMANDS: &[Chore] = &[
     Chore { name: "openapi", takes: "", doc: "write openapi.json anew from the route table", run: openapi::run },
     Chore {
         name: "kill",
-        takes: "[--cycles N] [--postgres]",
-        doc: "kill -9 the server under load, N times (1000), and compare with what it acknowledged",
+        takes: "[--charges] [--cycles N] [--postgres]",
+        doc: "kill -9 the server under load, N times (1000), and compare with what it acknowledged: changes, or charges",
         run: kill::run,
     },
     Chore {
@@ -55,6 +56,12 @@ const COMMANDS: &[Chore] = &[
         takes: "[--runs N]",
         doc: "N (1000000) inputs, guided by coverage, at the parsers of secrets, headers and paths",
         run: fuzz::run,
+    },
+    Chore {
+        name: "races",
+        takes: "[--count N]",
+        doc: "let 64 clients race for the last credit, use and place, N times (10000), on both stores",
+        run: races::run,
     },
     Chore {
         name: "power-cut",

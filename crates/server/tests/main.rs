@@ -8,6 +8,7 @@
 mod accounts;
 mod authorization;
 mod bad_input;
+mod charges;
 mod decisions;
 mod description;
 mod forward_auth;
@@ -19,6 +20,7 @@ mod keys;
 mod limits;
 mod nodes;
 mod power;
+mod races;
 mod rotation;
 mod store;
 mod verify;

@@ -71,7 +71,7 @@ fn conclude(campaign: &Campaign, scratch: TempDir, store: &str, seed: u64) {
     assert!(clean, "data kept in {}\n{}", scratch.keep().display(), totals.complaints());
 }
 
-fn launch(scratch: &Path, database_url: Option<String>, seed: u64) -> Launch {
+pub(crate) fn launch(scratch: &Path, database_url: Option<String>, seed: u64) -> Launch {
     let mut random = Random::new(!seed);
     Launch {
         data_dir: scratch.join("data"),
@@ -82,17 +82,17 @@ fn launch(scratch: &Path, database_url: Option<String>, seed: u64) -> Launch {
 }
 
 /// A schema of the test's own on a server that other tests use too. Dropped, it goes.
-struct Schema {
+pub(crate) struct Schema {
     server: String,
     name: String,
 }
 
 impl Schema {
-    fn new(server: String, name: String) -> Self {
+    pub(crate) fn new(server: String, name: String) -> Self {
         Self { server, name }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let join = if self.server.contains('?') { '&' } else { '?' };
         format!("{}{join}schema={}", self.server, self.name)
     }

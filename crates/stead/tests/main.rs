@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read the real environment and the real clock")]
 
+mod charges;
 mod client;
 mod conformance;
 mod first_start;

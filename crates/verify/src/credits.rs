@@ -22,7 +22,9 @@ pub struct Credits {
     /// When the store's last word came, by the time since the start in microseconds.
     heard_at: Option<u64>,
     lease: Lease,
-    /// Leases of months that have ended, still to be closed.
+    /// Whether the store may hold a lease of this month that this node has not heard of.
+    in_doubt: bool,
+    /// Leases of months that have ended, still to be closed. A month has one lease at most, here or in `lease`.
     ended: Vec<(Period, Lease)>,
     /// When the lease was last spent from.
     spent_at: u64,
@@ -75,11 +77,18 @@ impl Credits {
         if self.period == Some(period) {
             return;
         }
-        if let Some(over) = self.period.filter(|_| self.lease.granted > 0) {
-            self.ended.push((over, self.lease));
+        if let Some(over) = self.period.filter(|_| self.lease.granted > 0 || self.in_doubt) {
+            // Not to be spent from even if the clock is set back: it may be closed meanwhile.
+            self.ended.push((over, Lease { until: 0, ..self.lease }));
         }
-        (self.settled, self.forfeited, self.elsewhere, self.lease) = (0, 0, 0, Lease::default());
+        (self.settled, self.forfeited, self.elsewhere, self.in_doubt) = (0, 0, 0, false);
+        self.lease = self.take_ended(period).unwrap_or_default();
         (self.period, self.heard_at) = (Some(period), None);
+    }
+
+    fn take_ended(&mut self, period: Period) -> Option<Lease> {
+        let place = self.ended.iter().position(|(ended, _)| *ended == period)?;
+        Some(self.ended.swap_remove(place).1)
     }
 
     /// When the month ends.
@@ -132,22 +141,20 @@ impl Credits {
         enough
     }
 
-    /// Whether there is anything to tell or to close: something spent, a lease that nobody has spent from since
-    /// `idle_since`, or a month that has ended.
+    /// Whether there is anything to tell, to find out or to close: something spent, a lease that nobody has spent from
+    /// since `idle_since`, or a month that has ended.
     pub fn wants_exchange(&self, idle_since: u64) -> bool {
-        self.lease.spent > self.lease.told
-            || !self.ended.is_empty()
-            || (self.lease.granted > 0 && self.spent_at < idle_since)
+        self.lease.spent > self.lease.told || self.in_doubt || !self.ended.is_empty() || self.is_idle(idle_since)
     }
 
     /// Whether the lease lies idle and is to be given back.
     pub fn is_idle(&self, idle_since: u64) -> bool {
-        self.lease.granted > 0 && self.spent_at < idle_since
+        (self.lease.granted > 0 || self.in_doubt) && self.spent_at < idle_since
     }
 
-    /// Whether a lease is open.
+    /// Whether a lease is open, or may be.
     pub fn is_open(&self) -> bool {
-        self.lease.granted > 0 || !self.ended.is_empty()
+        self.lease.granted > 0 || self.in_doubt || !self.ended.is_empty()
     }
 
     /// What there is to tell, the months that have ended first, the present one last.
@@ -159,27 +166,27 @@ impl Credits {
     }
 
     /// Takes in what the store said to a report. `until` is when the lease ends unless it is renewed.
-    pub fn heard(&mut self, report: &Report, word: &Word, asked_at: u64, until: u64) {
-        if report.is_over {
-            self.ended.retain(|(period, _)| *period != report.period);
+    pub fn heard(&mut self, report: &Report, word: &Word, now: u64, until: u64) {
+        if self.period == Some(report.period) {
+            (self.settled, self.forfeited, self.elsewhere) = (word.used, word.forfeited, word.elsewhere);
+            (self.heard_at, self.in_doubt) = (Some(now), false);
+            self.lease = self.lease.after(word, until);
             return;
         }
-        if self.period != Some(report.period) {
-            // The month has ended meanwhile; its lease waits to be closed.
-            if let Some((_, lease)) = self.ended.iter_mut().find(|(period, _)| *period == report.period) {
-                lease.granted = word.granted;
-            }
-            return;
+        // The month has ended, before it was told or meanwhile: what is open of its lease waits to be closed.
+        let lease = self.take_ended(report.period).unwrap_or_default().after(word, 0);
+        if lease.granted > 0 {
+            self.ended.push((report.period, lease));
         }
-        (self.settled, self.forfeited, self.elsewhere) = (word.used, word.forfeited, word.elsewhere);
-        self.heard_at = Some(asked_at);
-        let spent = if word.was_lost || word.granted == 0 {
-            // Whatever was spent of it lies within what was forfeited, or was told when it was closed.
-            word.spent
-        } else {
-            self.lease.spent.max(word.spent)
-        };
-        self.lease = Lease { granted: word.granted.max(spent), spent, told: word.spent, until };
+    }
+
+    /// Takes in that nobody knows whether the store took a report in: it may have granted a lease.
+    pub fn not_heard(&mut self, report: &Report) {
+        if self.period == Some(report.period) {
+            self.in_doubt = true;
+        } else if self.ended.iter().all(|(period, _)| *period != report.period) {
+            self.ended.push((report.period, Lease::default()));
+        }
     }
 
     /// What the store holds, at start and when the mirror is filled anew.
@@ -188,6 +195,19 @@ impl Credits {
         if self.lease.granted == 0 {
             (self.settled, self.forfeited, self.elsewhere) = (word.used, word.forfeited, word.elsewhere);
         }
+    }
+}
+
+impl Lease {
+    /// What it is by the store's word.
+    fn after(self, word: &Word, until: u64) -> Self {
+        let spent = if word.was_lost || word.granted == 0 {
+            // Whatever was spent of it lies within what was forfeited, or was told when it was closed.
+            word.spent
+        } else {
+            self.spent.max(word.spent)
+        };
+        Self { granted: word.granted.max(spent), spent, told: word.spent, until }
     }
 }
 
@@ -222,7 +242,7 @@ mod tests {
         fn exchange(&mut self, report: &Report, want: u64, close: bool) -> Word {
             let was_lost = report.is_open && self.lease.is_none();
             let (granted, before) = self.lease.unwrap_or_default();
-            let spent = if was_lost { 0 } else { report.spent };
+            let spent = self.lease.map_or(0, |(_, before)| report.spent.max(before));
             self.used += spent - before;
             self.leased -= spent - before;
             if close || report.is_over {
@@ -230,9 +250,12 @@ mod tests {
                 self.lease = None;
                 return Word { used: self.used, forfeited: self.forfeited, elsewhere: self.leased, ..Word::default() };
             }
-            let grant = want.min(self.cap - self.used - self.leased - self.forfeited);
+            let left = self.cap - self.used - self.leased - self.forfeited;
+            let grant = if was_lost { 0 } else { want.min(left) };
             self.leased += grant;
-            self.lease = Some((granted + grant, spent));
+            if granted + grant > 0 {
+                self.lease = Some((granted + grant, spent));
+            }
             let elsewhere = self.leased - (granted + grant - spent);
             Word { used: self.used, forfeited: self.forfeited, elsewhere, granted: granted + grant, spent, was_lost }
         }
@@ -284,52 +307,118 @@ mod tests {
         assert_eq!((books.used, books.leased, credits.reports().len()), (4, 0, 1));
     }
 
+    /// A node and the books of two months, with at most one exchange under way between them.
+    struct World {
+        credits: Credits,
+        books: [Books; 2],
+        granted: [u64; 2],
+        under_way: Option<Vec<(Report, Word)>>,
+        month: usize,
+    }
+
+    const MONTHS: [Period; 2] = [MONTH, NEXT];
+
+    impl World {
+        fn new(cap: u64) -> Self {
+            let books = Books { cap, ..Books::default() };
+            let mut credits = Credits::default();
+            credits.turn(MONTH);
+            Self { credits, books: [books.clone(), books], granted: [0; 2], under_way: None, month: 0 }
+        }
+
+        fn spend(&mut self, cost: u64) {
+            if self.credits.spent() + cost <= self.books[0].cap && self.credits.spend(cost, 0) {
+                self.granted[self.month] += cost;
+            }
+        }
+
+        /// Reports, unless an exchange is under way; the answer comes later.
+        fn ask(&mut self, want: u64, close: bool) {
+            if self.under_way.is_some() {
+                return;
+            }
+            if close {
+                self.credits.freeze();
+            }
+            let mut words = Vec::new();
+            for report in self.credits.reports() {
+                let books = &mut self.books[usize::from(report.period == NEXT)];
+                words.push((report, books.exchange(&report, want, close)));
+            }
+            self.under_way = Some(words);
+        }
+
+        fn hear(&mut self, is_lost: bool) {
+            for (report, word) in self.under_way.take().into_iter().flatten() {
+                if is_lost {
+                    self.credits.not_heard(&report);
+                } else {
+                    self.credits.heard(&report, &word, 0, 1000);
+                }
+            }
+        }
+
+        fn turn(&mut self) {
+            self.month = 1 - self.month;
+            self.credits.turn(MONTHS[self.month]);
+        }
+
+        /// The node ends in the middle, its leases are swept, and a new one starts.
+        fn crash(&mut self) {
+            self.books.iter_mut().for_each(Books::forfeit);
+            (self.credits, self.under_way) = (Credits::default(), None);
+            let books = &self.books[self.month];
+            let word =
+                Word { used: books.used, forfeited: books.forfeited, elsewhere: books.leased, ..Word::default() };
+            self.credits.restore(MONTHS[self.month], &word);
+        }
+    }
+
     proptest! {
-        /// Whatever is spent, told, lost on the way, closed or forfeited: never more granted than the cap, every credit
-        /// that was granted is used or forfeited in the end, and the books are always whole.
+        /// Whatever happens, with answers late or lost on the way, leases closed or forfeited, months that end (and
+        /// clocks set back) while the store is asked: never more granted than the cap, every credit that was granted is
+        /// used or forfeited in the end, each is counted once, and the books are always whole.
         #[test]
         fn never_over_the_cap_and_nothing_granted_is_lost(
-            cap in 0_u64..200, steps in prop::collection::vec((0..6, 1_u64..30), 1..80)
+            cap in 0_u64..200, steps in prop::collection::vec((0..16, 1_u64..30), 1..120)
         ) {
-            let (mut credits, mut books) = (Credits::default(), Books { cap, ..Books::default() });
-            let (mut granted, mut clean) = (0, true);
-            credits.turn(MONTH);
+            let (mut world, mut clean) = (World::new(cap), true);
             for (what, amount) in steps {
                 match what {
-                    0 | 1 => {
-                        if credits.spent() + amount <= cap && credits.spend(amount, 0) {
-                            granted += amount;
-                        }
-                    }
-                    2 => told(&mut credits, &mut books, amount),
-                    // The store has it, the answer is lost.
-                    3 => { for report in credits.reports() { books.exchange(&report, amount, false); } }
-                    4 => {
-                        // Given back while nobody spends.
-                        for report in credits.reports() {
-                            let word = books.exchange(&report, 0, true);
-                            credits.heard(&report, &word, 0, 1000);
-                        }
-                    }
-                    // The node ends in the middle, and a new one starts.
-                    _ => {
-                        books.forfeit();
+                    0..=4 => world.spend(amount),
+                    5..=7 => world.ask(amount, false),
+                    8 => world.ask(0, true),
+                    9..=11 => world.hear(false),
+                    12 => world.hear(true),
+                    13 => world.turn(),
+                    // Swept, though the node lives.
+                    14 => {
+                        world.books.iter_mut().for_each(Books::forfeit);
                         clean = false;
-                        credits = Credits::default();
-                        let word = Word { used: books.used, forfeited: books.forfeited, elsewhere: books.leased, ..Word::default() };
-                        credits.restore(MONTH, &word);
+                    }
+                    _ => {
+                        world.crash();
+                        clean = false;
                     }
                 }
-                prop_assert!(books.used + books.leased + books.forfeited <= cap);
-                prop_assert!(granted <= cap);
+                for (books, granted) in world.books.iter().zip(world.granted) {
+                    prop_assert!(books.used + books.leased + books.forfeited <= cap);
+                    prop_assert!(granted <= cap);
+                }
             }
-            for report in credits.reports() {
-                books.exchange(&report, 0, true);
+            // A clean stop: what is under way ends, and the rest is given back.
+            world.hear(false);
+            if world.credits.is_open() {
+                world.ask(0, true);
+                world.hear(false);
             }
-            prop_assert_eq!(books.leased, 0);
-            // What was granted is used, or, after a crash, within what was forfeited.
-            prop_assert!(granted <= books.used + books.forfeited);
-            prop_assert!(!clean || (granted == books.used && books.forfeited == 0));
+            prop_assert!(!world.credits.is_open());
+            for (books, granted) in world.books.iter().zip(world.granted) {
+                prop_assert_eq!((books.leased, books.lease), (0, None));
+                prop_assert!(granted <= books.used + books.forfeited);
+                prop_assert!(books.used <= granted);
+                prop_assert!(!clean || (granted == books.used && books.forfeited == 0));
+            }
         }
     }
 }

@@ -6,9 +6,9 @@ use super::queries;
 use crate::app::App;
 use crate::error::Failure;
 use crate::http::fields::MAX_NUMBER;
-use crate::store::{Tx, Written};
+use crate::store::{Error, Tx, Written};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use stead_api::id::{LineageId, WorkspaceId};
 use stead_api::time::Timestamp;
 use stead_verify::credits::{Report, Word};
@@ -48,11 +48,11 @@ struct Holder {
 
 struct Wanted {
     holder: Holder,
-    /// What those who wait want to charge, together.
-    cost: u64,
-    /// What one of them does, at least.
-    least: u64,
+    /// What each of those who wait wants to charge.
+    costs: Vec<u64>,
     cap: Option<u64>,
+    /// Whether the store could be asked for them, once it was.
+    outcome: Arc<OnceLock<bool>>,
 }
 
 /// One ledger's part of an exchange.
@@ -61,14 +61,30 @@ struct Part {
     lineage: LineageId,
     holder: Holder,
     reports: Vec<Report>,
-    /// More credits to be granted in the present month.
-    want: u64,
-    /// With less than this nobody is helped, and other nodes would miss it.
-    least: u64,
+    /// What those who wait want to charge in the present month, the least first.
+    costs: Vec<u64>,
+    /// What the lease is to hold at least, if anybody waits.
+    size: u64,
+    /// What it holds already.
+    held: u64,
     /// No month's leases and uses together go beyond it.
     cap: u64,
     /// Give the lease back.
     close: bool,
+}
+
+impl Part {
+    /// How much more the lease is to hold if `left` is left: enough for as many of those who wait as possible. With
+    /// what doesn't help anybody, or is wanted by a charge that can't be granted, other nodes can do more.
+    fn grant(&self, left: u64) -> u64 {
+        let most = self.held.saturating_add(left);
+        let helped = self.costs.iter().try_fold(0_u64, |sum, cost| {
+            let sum = sum.saturating_add(*cost);
+            if sum <= most { Ok(sum) } else { Err(sum - cost) }
+        });
+        let (Ok(helped) | Err(helped)) = helped;
+        if helped == 0 { 0 } else { helped.max(self.size).saturating_sub(self.held).min(left) }
+    }
 }
 
 impl Leases {
@@ -94,30 +110,42 @@ fn holder(app: &App, key: &KeyRecord) -> Holder {
 /// shares their turn. Fails if the store can't say.
 pub(super) async fn lease(app: &Arc<App>, key: &KeyRecord, cost: u64) -> Result<(), Failure> {
     let lineage = key.lineage_bits();
-    {
+    let outcome = {
         let mut wanted = lock(&app.leases.wanted);
         let entry = wanted.entry(lineage).or_insert_with(|| Wanted {
             holder: holder(app, key),
-            cost: 0,
-            least: cost,
+            costs: Vec::new(),
             cap: key.cap(),
+            outcome: Arc::default(),
         });
-        entry.cost = entry.cost.saturating_add(cost);
-        entry.least = entry.least.min(cost);
-    }
+        entry.costs.push(cost);
+        entry.outcome.clone()
+    };
     let app = app.clone();
     // In a task of its own: a caller that hangs up must not take the others' turn with it.
     let exchanged = tokio::spawn(async move {
         let _turn = app.leases.turn.lock().await;
-        let wanted = app.leases.take_wanted();
-        if !wanted.contains_key(&lineage) && wanted.is_empty() {
+        match outcome.get() {
             // Whoever had the turn before has asked for us, too.
-            return Ok(());
+            Some(true) => return Ok(()),
+            // Nor does everybody who waited try a store that can't be reached once more, one after the other.
+            Some(false) => return Err(unavailable("the leases that others asked for, too, could not be had")),
+            None => {}
         }
+        let wanted = app.leases.take_wanted();
+        let outcomes: Vec<_> = wanted.values().map(|wanted| wanted.outcome.clone()).collect();
         let parts = wanted.into_iter().map(|(lineage, wanted)| asked_for(&app, lineage, wanted)).collect();
-        exchange(&app, parts).await
+        let result = exchange(&app, parts).await;
+        for outcome in outcomes {
+            outcome.get_or_init(|| result.is_ok());
+        }
+        result
     });
     exchanged.await.unwrap_or_else(|panic| Err(Failure::Defect(panic.to_string())))
+}
+
+fn unavailable(why: &str) -> Failure {
+    Failure::Store(Error::Unavailable(why.into()))
 }
 
 fn asked_for(app: &App, lineage: u128, wanted: Wanted) -> Part {
@@ -130,12 +158,12 @@ fn asked_for(app: &App, lineage: u128, wanted: Wanted) -> Part {
         account.credits.turn(period);
     }
     let size = if wanted.cap.is_none() { (account.credits.used() / 100).max(size) } else { size };
-    let held = account.credits.held();
-    let (want, least) = (wanted.cost.max(size).saturating_sub(held), wanted.least.saturating_sub(held));
-    let reports = account.credits.reports();
+    let (held, reports) = (account.credits.held(), account.credits.reports());
     drop(account);
     let cap = wanted.cap.unwrap_or(u64::MAX).min(MAX_NUMBER.unsigned_abs());
-    Part { lineage: LineageId::from_bits(lineage), holder: wanted.holder, reports, want, least, cap, close: false }
+    let (lineage, mut costs) = (LineageId::from_bits(lineage), wanted.costs);
+    costs.sort_unstable();
+    Part { lineage, holder: wanted.holder, reports, costs, size, held, cap, close: false }
 }
 
 /// Tells the store what was spent, and gives back what lies idle.
@@ -172,8 +200,9 @@ async fn settle_since(app: &Arc<App>, idle_since: u64) -> Result<(), Failure> {
                     lineage: LineageId::from_bits(lineage),
                     holder,
                     reports,
-                    want: 0,
-                    least: 0,
+                    costs: Vec::new(),
+                    size: 0,
+                    held: 0,
                     cap: 0,
                     close,
                 });
@@ -187,7 +216,6 @@ async fn settle_since(app: &Arc<App>, idle_since: u64) -> Result<(), Failure> {
 
 /// Puts reports to the store and takes in what it says. Whoever calls it has the turn.
 async fn exchange(app: &Arc<App>, parts: Vec<Part>) -> Result<(), Failure> {
-    let mut result = Ok(());
     for parts in parts.chunks(BATCH) {
         let asked_at = app.elapsed();
         let (told, node, now) = (parts.to_vec(), app.leases.node.clone(), app.clock.now());
@@ -200,33 +228,37 @@ async fn exchange(app: &Arc<App>, parts: Vec<Part>) -> Result<(), Failure> {
             *lock(&words) = all?;
             Ok(())
         };
-        match app.store.write(work, |()| {}).await {
-            Written::Committed(()) => {}
-            Written::Aborted(failure) => result = Err(failure),
-            // Reported as running totals, so reporting once more settles it.
-            Written::Unknown => result = Err(Failure::OutcomeUnknown),
-        }
-        if result.is_err() {
-            break;
-        }
+        let is_known = match app.store.write(work, |()| {}).await {
+            Written::Committed(()) => true,
+            Written::Aborted(failure) => return Err(failure),
+            Written::Unknown => false,
+        };
         let words = std::mem::take(&mut *lock(&heard));
         for (part, words) in parts.iter().zip(words) {
             let mut account = part.holder.ledger.lock();
             for (report, word) in part.reports.iter().zip(words) {
-                account.credits.heard(report, &word, asked_at, asked_at + TERM);
+                if is_known {
+                    account.credits.heard(report, &word, app.elapsed(), asked_at + TERM);
+                } else {
+                    account.credits.not_heard(report);
+                }
             }
             if account.credits.is_open() {
                 let lineage = part.lineage.bits().unwrap_or_default();
                 lock(&app.leases.open).entry(lineage).or_insert_with(|| part.holder.clone());
             }
         }
+        if !is_known {
+            // Nothing was charged by it, and telling running totals once more settles what was told.
+            return Err(unavailable("it is not known whether the leases were written"));
+        }
     }
-    result
+    Ok(())
 }
 
 /// One report, within the transaction.
 fn settle_one(tx: &mut Tx<'_>, part: &Part, report: &Report, node: &str, now: Timestamp) -> Result<Word, Failure> {
-    let (is_over, want) = (report.is_over || part.close, if report.is_over { 0 } else { part.want });
+    let is_over = report.is_over || part.close;
     let lease = queries::LeaseKey {
         workspace: &part.holder.workspace,
         lineage: &part.lineage,
@@ -237,7 +269,7 @@ fn settle_one(tx: &mut Tx<'_>, part: &Part, report: &Report, node: &str, now: Ti
     let stored = queries::lease(tx, &lease)?;
     let was_lost = report.is_open && stored.is_none();
     let (granted, before) = stored.unwrap_or_default();
-    let spent = if was_lost { 0 } else { report.spent.max(before) };
+    let spent = stored.map_or(0, |_| report.spent.max(before));
     totals.used = totals.used.saturating_add(spent - before);
     totals.leased = totals.leased.saturating_sub(spent - before);
     let mut word = Word { spent, was_lost, ..Word::default() };
@@ -248,7 +280,9 @@ fn settle_one(tx: &mut Tx<'_>, part: &Part, report: &Report, node: &str, now: Ti
     } else {
         let gone = totals.used.saturating_add(totals.leased).saturating_add(totals.forfeited);
         let left = part.cap.saturating_sub(gone);
-        let grant = if left < part.least { 0 } else { want.min(left) };
+        // A lease that was lost is told first, and by itself: was the answer lost, too, what was spent of the old one
+        // would be told once more, of the new one.
+        let grant = if was_lost { 0 } else { part.grant(left) };
         totals.leased += grant;
         word.granted = granted + grant;
         if word.granted > 0 {
@@ -262,12 +296,14 @@ fn settle_one(tx: &mut Tx<'_>, part: &Part, report: &Report, node: &str, now: Ti
 }
 
 /// Counts as forfeited what nodes that have gone held on lease: those of before this start where no other node can be,
-/// those that were not renewed for long elsewhere.
+/// those of other nodes that were not renewed for long elsewhere. After a store was away for long, a node that lives
+/// still settles its own.
 pub async fn sweep(app: &App, is_start: bool) -> Result<(), Failure> {
     let now = app.clock.now();
     let before = if app.store.is_shared() || !is_start { now.plus_seconds(-LOST_SECONDS) } else { Timestamp(i64::MAX) };
+    let node = app.leases.node.clone();
     let work = move |tx: &mut Tx<'_>| -> Result<(), Failure> {
-        let leases = queries::forfeit(tx, before)?;
+        let leases = queries::forfeit(tx, before, &node)?;
         if leases > 0 {
             tracing::warn!(leases, "credits on lease to a node that ended in the middle are forfeited");
         }

@@ -112,12 +112,12 @@ pub(super) fn end_lease(tx: &mut Tx<'_>, lease: &LeaseKey<'_>) -> Result<(), Err
     .map(drop)
 }
 
-/// Turns leases that were not renewed since `before` into forfeited credits; how many there were.
-pub(super) fn forfeit(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, Error> {
+/// Turns other nodes' leases that were not renewed since `before` into forfeited credits; how many there were.
+pub(super) fn forfeit(tx: &mut Tx<'_>, before: Timestamp, us: &str) -> Result<usize, Error> {
     let stale = tx.all(
-        "SELECT workspace_id, lineage_id, period, node_id FROM credit_leases WHERE renewed_at < $1 \
+        "SELECT workspace_id, lineage_id, period, node_id FROM credit_leases WHERE renewed_at < $1 AND node_id <> $2 \
          ORDER BY workspace_id, lineage_id, period, node_id",
-        &[before.0.into()],
+        &[before.0.into(), us.into()],
         |row| {
             let (workspace, lineage): (String, String) = (row.get(0)?, row.get(1)?);
             Ok((WorkspaceId::from(workspace), LineageId::from(lineage), row.get::<i64>(2)?, row.get::<String>(3)?))

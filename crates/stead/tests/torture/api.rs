@@ -66,6 +66,19 @@ impl Api {
         self.send(http, "POST", "/v1/api-keys/verify", Some(json!({"api_key": secret})), None).await
     }
 
+    pub(crate) async fn show(&self, http: &Client, account: &str, key_id: &str) -> Reply {
+        self.send(http, "GET", &format!("/v1/service-accounts/{account}/api-keys/{key_id}"), None, None).await
+    }
+
+    /// Charges a key; the same charge with the same id is made once.
+    pub(crate) async fn charge(&self, http: &Client, secret: &str, cost: u64, request_id: Option<&str>) -> Reply {
+        let mut body = json!({"api_key": secret, "cost": cost});
+        if let Some(id) = request_id {
+            body["request_id"] = id.into();
+        }
+        self.send(http, "POST", "/v1/api-keys/verify", Some(body), None).await
+    }
+
     async fn send(
         &self,
         http: &Client,

@@ -6,19 +6,22 @@
 //! - `oracle`: history against what the server shows after the restart. Pure; it has tests of its own
 //! - `api`: the few HTTP calls
 //! - `process`: the server as a child process: start, freeze, kill, stop, doctor
+//! - `spender`, `books`: clients that charge keys, and the books they are compared with
 //! - `disk`: a filesystem whose power can be cut
 //! - `random`: numbers that come again with the same seed
 //!
-//! What is absent: the oracle does no I/O and knows no clock, nothing here opens the server's database, and
-//! no test here passes or fails by how long something took.
+//! What is absent: the oracle does no I/O and knows no clock, nothing but `books` opens the server's
+//! database, and no test here passes or fails by how long something took.
 
 pub(crate) mod api;
+pub(crate) mod books;
 pub(crate) mod campaign;
 pub(crate) mod disk;
 pub(crate) mod history;
 pub(crate) mod oracle;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod spender;
 pub(crate) mod workload;
 
 use std::io::Write as _;
