@@ -77,6 +77,11 @@ impl Leases {
         Self { node, wanted: Mutex::default(), open: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
+    /// How many lineages hold credits here.
+    pub fn open(&self) -> usize {
+        lock(&self.open).len()
+    }
+
     fn take_wanted(&self) -> BTreeMap<u128, Wanted> {
         std::mem::take(&mut *lock(&self.wanted))
     }
@@ -206,6 +211,7 @@ async fn exchange(app: &Arc<App>, parts: Vec<Part>) -> Result<(), Failure> {
             // Reported as running totals, so reporting once more settles it.
             Written::Unknown => result = Err(Failure::OutcomeUnknown),
         }
+        app.metrics.exchanges.add(result.is_ok());
         if result.is_err() {
             break;
         }

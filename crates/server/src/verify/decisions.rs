@@ -39,6 +39,16 @@ impl Decisions {
         ring.push_back(kept);
     }
 
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|ring| ring.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// A decision of a workspace, if it is still kept.
     pub fn find(&self, workspace: &WorkspaceId, decision: u128) -> Option<Verdict> {
         let ring = self.0[bucket(workspace)].lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@ use super::{Attempt, Manner, attempt, find, freshness, judge};
 use crate::app::App;
 use crate::http::Door;
 use crate::http::front::{Field, Head, write_head};
+use crate::metrics::Via;
 use std::cell::Cell;
 use std::net::IpAddr;
 use stead_api::id::{DIGITS, RequestId, WorkspaceId, digits};
@@ -39,6 +40,7 @@ pub fn answer(app: &App, door: Door, peer: Option<IpAddr>, head: &Head<'_>, body
     };
     let is_answered = verify(app, door, presented, peer, body, &mut json);
     if is_answered {
+        app.metrics.answered_quickly();
         let mut id = [0; RequestId::PREFIX.len() + DIGITS];
         id[..RequestId::PREFIX.len()].copy_from_slice(RequestId::PREFIX.as_bytes());
         id[RequestId::PREFIX.len()..].copy_from_slice(&digits(u128::from_le_bytes(app.entropy.id())));
@@ -73,7 +75,7 @@ fn verify(
     };
     let Ok(stale_seconds) = freshness(app) else { return false };
     let mut revision = within.map(|workspace| app.progress.of(workspace));
-    let manner = Manner { within, ..Manner::default() };
+    let manner = Manner { within, via: Via::Verify, ..Manner::default() };
     let Ok(Attempt::Decided(verdict)) = attempt(app, &plain.api_key, &ask, manner) else { return false };
     if let (None, Some(key)) = (within, &verdict.key) {
         revision = Some(app.progress.of(&app.index.workspace(key).id));

@@ -27,6 +27,16 @@ impl Unsaved {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).push(key);
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn take(&self) -> Vec<Place> {
         std::mem::take(&mut self.used.lock().unwrap_or_else(PoisonError::into_inner))
     }
