@@ -36,6 +36,7 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         | "release_lease"
         | "health"
         | "ready"
+        | "metrics"
         | "openapi" => Value::Null,
         "create_service_account" | "create_service_account_api_key" => json!({"name": "made"}),
         "update_service_account" | "update_service_account_api_key" => json!({"name": "changed"}),
