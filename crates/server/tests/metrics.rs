@@ -1,6 +1,8 @@
 //! What is counted, who may see it, and what the log says: the numbers are those of what was asked, and nothing that came
 //! with a request is in either.
 
+#![allow(clippy::float_cmp, reason = "counts are whole numbers")]
+
 use crate::harness::{Engine, World};
 use axum::body::Body;
 use serde_json::{Value, json};
@@ -20,7 +22,7 @@ fn read(text: &str) -> BTreeMap<String, f64> {
     assert!(text.ends_with('\n'));
     for line in text.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
-            current = help.split_once(' ').expect("a text").0.to_owned();
+            help.split_once(' ').expect("a text").0.clone_into(&mut current);
             assert!(helped.insert(current.clone()), "HELP twice: {line}");
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').unwrap();
@@ -30,10 +32,12 @@ fn read(text: &str) -> BTreeMap<String, f64> {
         } else {
             let (series, value) = line.rsplit_once(' ').unwrap();
             let name = series.split('{').next().unwrap();
-            let family = families.get(name).map(|_| name).unwrap_or_else(|| {
+            let family = if families.contains_key(name) {
+                name
+            } else {
                 let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
                 base.filter(|base| families.get(*base).is_some_and(|kind| kind == "histogram")).expect(line)
-            });
+            };
             assert_eq!(family, current, "a sample stands with its family");
             check_labels(series);
             assert!(samples.insert(series.to_owned(), value.parse().expect(line)).is_none(), "twice: {line}");

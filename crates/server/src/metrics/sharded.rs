@@ -9,7 +9,7 @@ use std::time::Duration;
 const SHARDS: usize = 16;
 
 /// `N` counters.
-pub(super) struct Counters<const N: usize>([Shard<N>; SHARDS]);
+pub(super) struct Counters<const N: usize>(Box<[Shard<N>]>);
 
 /// Two lines apart, since processors fetch them in pairs.
 #[repr(align(128))]
@@ -17,7 +17,7 @@ struct Shard<const N: usize>([AtomicU64; N]);
 
 impl<const N: usize> Default for Counters<N> {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Shard(std::array::from_fn(|_| AtomicU64::new(0)))))
+        Self((0..SHARDS).map(|_| Shard(std::array::from_fn(|_| AtomicU64::new(0)))).collect())
     }
 }
 
