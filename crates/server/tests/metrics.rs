@@ -10,9 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
+use std::time::Duration;
+use stead_server::config::Place;
 use stead_server::http::Door;
+use stead_server::http::front::{Deadlines, Front, Listener, Service};
 use stead_server::http::routes::routes;
 use stead_server::metrics::denials::{self, Told};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// A scrape, read as Prometheus reads it: samples by name and labels. Panics where the form is wrong.
@@ -174,6 +179,58 @@ async fn who_may_see_the_counts_is_a_setting() {
         }
         seen.push(world.send_by(Door::Verification, asked(&[], None)).await.status.as_u16());
         assert_eq!(seen, wanted, "{settings:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_and_what_they_bring_are_counted() {
+    let world = World::new(Engine::Sqlite).await;
+    let key = world.account_with_key().await;
+    let listener = Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let address = listener.address().to_owned();
+    let patience = Duration::from_millis(200);
+    let deadlines = Deadlines { first_byte: patience, head: patience, linger: patience, ..Deadlines::default() };
+    let front = Front { service: Service::new(world.app.clone(), Door::Public), tls: None, deadlines, connections: 16 };
+    tokio::spawn(listener.serve(front, std::future::pending()));
+    let send = async |bytes: String| {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let body = json!({"api_key": key.secret}).to_string();
+    let verify = format!(
+        "POST /v1/api-keys/verify HTTP/1.1\r\nHost: h\r\nConnection: close\r\nxi-api-key: {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        world.admin,
+        body.len()
+    );
+    assert!(send(verify).await.contains("\"VALID\""));
+    assert!(send("GET /hostile HTTP/1.1\r\n\r\n".into()).await.starts_with("HTTP/1.1 400 "));
+    assert!(send("GET /hostile HTTP/1.1\r\nHos".into()).await.starts_with("HTTP/1.1 408 "));
+    assert_eq!(send(String::new()).await, "");
+    // The server's side of the last one ends a moment later.
+    let mut samples = scrape(&world).await.0;
+    for _ in 0..100 {
+        if samples["stead_connections_open{listener=\"public\"}"] == 0.0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        samples = scrape(&world).await.0;
+    }
+    for (series, wanted) in [
+        ("stead_connections_open{listener=\"public\"}", 0.0),
+        ("stead_connections_opened_total{listener=\"public\"}", 4.0),
+        ("stead_connections_opened_total{listener=\"verification\"}", 0.0),
+        ("stead_connections_late_total{listener=\"public\",deadline=\"idle\"}", 1.0),
+        ("stead_connections_late_total{listener=\"public\",deadline=\"request\"}", 1.0),
+        ("stead_http_malformed_total{code=\"bad_request\"}", 1.0),
+        ("stead_http_malformed_total{code=\"request_timeout\"}", 1.0),
+        ("stead_http_requests_total{route=\"verify_api_key\",method=\"POST\",status_class=\"2xx\"}", 1.0),
+        ("stead_decisions_total{via=\"verify\",code=\"VALID\"}", 1.0),
+    ] {
+        assert_eq!(samples[series], wanted, "{series}");
     }
 }
 
