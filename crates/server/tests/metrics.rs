@@ -293,6 +293,9 @@ async fn the_log_has_a_line_for_what_is_managed_and_one_for_all_denials() {
     world.call("POST", "/v1/service-accounts/hostile/api-keys?secret", json!({"name": "secret"})).await;
     let line = log.take();
     assert!(line.contains("answered") && line.contains("status=404") && line.lines().count() == 1, "{line}");
+    world.send(World::request("SECRET", "/secret", "secret", &[], "secret")).await.is(404, "route_not_found");
+    let unknown = log.take();
+    assert!(unknown.contains("method=\"other\" path=\"\"") && !unknown.to_lowercase().contains("secret"), "{unknown}");
     assert!(line.contains("path=\"/v1/service-accounts/{service_account_user_id}/api-keys\""), "{line}");
     assert!(!["hostile", "secret", &world.admin].iter().any(|secret| line.contains(secret)), "{line}");
 }

@@ -189,7 +189,7 @@ pub struct Route {
     place: usize,
     /// Its id; `none` for what is no route.
     pub id: &'static str,
-    /// Its method.
+    /// The method that was asked for; `other` if it is none of ours: it may be any word.
     pub method: &'static str,
     /// Whether it manages: neither asks about keys nor probes.
     pub is_management: bool,
@@ -240,13 +240,14 @@ impl Metrics {
     }
 
     /// The row of a path's template and a method.
-    pub fn route(&self, path: &str, method: &str) -> Route {
+    pub fn route(&self, path: &str, method: &http::Method) -> Route {
+        let asked = verb(method);
         // HEAD is answered by what answers GET.
-        let method = if method == "HEAD" { "GET" } else { method };
+        let method = if asked == "HEAD" { "GET" } else { asked };
         let is_it = |row: &Requests| row.path == path && row.method == method;
         let place = self.requests.iter().position(is_it).unwrap_or(self.requests.len() - 1);
         let row = &self.requests[place];
-        Route { place, id: row.id, method: row.method, is_management: row.is_timed }
+        Route { place, id: row.id, method: asked, is_management: row.is_timed }
     }
 
     /// Counts an answer of the router.
@@ -276,7 +277,7 @@ impl Metrics {
 
 /// A method as a label.
 fn verb(method: &http::Method) -> &'static str {
-    ["GET", "POST", "PATCH", "DELETE", "PUT"].into_iter().find(|verb| method == verb).unwrap_or("other")
+    ["GET", "HEAD", "POST", "PATCH", "DELETE", "PUT"].into_iter().find(|verb| method == verb).unwrap_or("other")
 }
 
 fn place(via: Via, code: DecisionCode) -> usize {
