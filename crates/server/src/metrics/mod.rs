@@ -12,6 +12,7 @@ mod text;
 
 use crate::clock::Clock;
 use crate::http::Door;
+use crate::members::Access;
 use sharded::{Counters, Histogram};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -103,12 +104,15 @@ const TIMED: u32 = 64;
 const DECISION_BOUNDS: [u64; 12] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 10_000, 100_000];
 const REQUEST_BOUNDS: [u64; 10] = [500, 1000, 2500, 5000, 10_000, 25_000, 100_000, 500_000, 2_500_000, 10_000_000];
 
+/// Classes of statuses.
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
 /// The counters of a server.
 pub struct Metrics {
     decisions: Counters<{ Via::ALL.len() * CODES.len() }>,
     decision_time: Histogram<12>,
-    /// Verifications that were answered without the router: not counted in `requests`.
-    quick: Counters<1>,
+    /// What was answered without the router, by what asked and the status' class: not counted in `requests`.
+    quick: Counters<{ Via::ALL.len() * CLASSES.len() }>,
     /// In the order of the routes' table; the last is for what is no route.
     requests: Vec<Requests>,
     connections: [Arc<Connections>; 2],
@@ -139,16 +143,20 @@ struct Requests {
     id: &'static str,
     method: &'static str,
     path: &'static str,
+    /// Whether it answers whatever the method: a proxy asks about a request with that request's own.
+    takes_any: bool,
     is_timed: bool,
-    /// By the answer's status: 2xx, 3xx, 4xx, 5xx.
-    classes: [AtomicU64; 4],
+    /// By the answer's status.
+    classes: [AtomicU64; CLASSES.len()],
     time: Histogram<10>,
 }
 
 impl Requests {
-    fn new(id: &'static str, method: &'static str, path: &'static str, is_timed: bool) -> Self {
+    fn new(id: &'static str, method: &'static str, path: &'static str, access: Option<Access>) -> Self {
         let classes = std::array::from_fn(|_| AtomicU64::new(0));
-        Self { id, method, path, is_timed, classes, time: Histogram::new(&REQUEST_BOUNDS) }
+        let is_timed = access.is_some_and(Access::is_management);
+        let takes_any = access == Some(Access::Subject);
+        Self { id, method, path, takes_any, is_timed, classes, time: Histogram::new(&REQUEST_BOUNDS) }
     }
 }
 
@@ -201,12 +209,12 @@ impl Metrics {
         let routes = crate::http::routes::routes();
         let rows = routes
             .into_iter()
-            .map(|route| Requests::new(route.id, verb(&route.method), route.path, route.access.is_management()));
+            .map(|route| Requests::new(route.id, verb(&route.method), route.path, Some(route.access)));
         Self {
             decisions: Counters::default(),
             decision_time: Histogram::new(&DECISION_BOUNDS),
             quick: Counters::default(),
-            requests: rows.chain([Requests::new("none", "other", "", false)]).collect(),
+            requests: rows.chain([Requests::new("none", "other", "", None)]).collect(),
             connections: Default::default(),
             malformed: std::array::from_fn(|_| AtomicU64::new(0)),
             exchanges: Outcomes::default(),
@@ -234,9 +242,9 @@ impl Metrics {
         self.decision_time.observe(clock.elapsed().saturating_sub(begun));
     }
 
-    /// Counts a verification that was answered without the router.
-    pub fn answered_quickly(&self) {
-        self.quick.add(0, 1);
+    /// Counts an answer that was given without the router.
+    pub fn answered_quickly(&self, via: Via, status: u16) {
+        self.quick.add(via as usize * CLASSES.len() + class(status), 1);
     }
 
     /// The row of a path's template and a method.
@@ -244,7 +252,7 @@ impl Metrics {
         let asked = verb(method);
         // HEAD is answered by what answers GET.
         let method = if asked == "HEAD" { "GET" } else { asked };
-        let is_it = |row: &Requests| row.path == path && row.method == method;
+        let is_it = |row: &Requests| row.path == path && (row.method == method || row.takes_any);
         let place = self.requests.iter().position(is_it).unwrap_or(self.requests.len() - 1);
         let row = &self.requests[place];
         Route { place, id: row.id, method: asked, is_management: row.is_timed }
@@ -253,8 +261,7 @@ impl Metrics {
     /// Counts an answer of the router.
     pub fn answered(&self, route: Route, status: u16, took: Duration) {
         let row = &self.requests[route.place];
-        let class = usize::from(status / 100).saturating_sub(2).min(row.classes.len() - 1);
-        row.classes[class].fetch_add(1, Ordering::Relaxed);
+        row.classes[class(status)].fetch_add(1, Ordering::Relaxed);
         if row.is_timed {
             row.time.observe(took);
         }
@@ -278,6 +285,19 @@ impl Metrics {
 /// A method as a label.
 fn verb(method: &http::Method) -> &'static str {
     ["GET", "HEAD", "POST", "PATCH", "DELETE", "PUT"].into_iter().find(|verb| method == verb).unwrap_or("other")
+}
+
+fn class(status: u16) -> usize {
+    usize::from(status / 100).saturating_sub(2).min(CLASSES.len() - 1)
+}
+
+/// The route that stands for what is answered without the router.
+fn quick_route(via: Via) -> Option<&'static str> {
+    match via {
+        Via::Verify => Some("verify_api_key"),
+        Via::ForwardAuth => Some("forward_auth"),
+        Via::Management | Via::Batch | Via::ExtAuthz => None,
+    }
 }
 
 fn place(via: Via, code: DecisionCode) -> usize {

@@ -1,7 +1,7 @@
 //! Everything there is to tell, gathered when it is asked for.
 
 use super::text::Text;
-use super::{CODES, Late, TIMED, Via, name};
+use super::{CLASSES, CODES, Late, TIMED, Via, name, quick_route};
 use crate::app::App;
 use crate::http::Door;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,10 +34,10 @@ fn requests(app: &App, text: &mut Text) {
     let metrics = &app.metrics;
     let mut family = text.counter("stead_http_requests_total", "Requests by route and by the status of the answer.");
     for row in &metrics.requests {
-        let counts = row.classes.iter().map(read).zip(["2xx", "3xx", "4xx", "5xx"]);
-        for (count, class) in counts.filter(|(_, class)| *class != "3xx") {
-            let is_quick = row.id == "verify_api_key" && class == "2xx";
-            let count = if is_quick { count + metrics.quick.sum(0) } else { count };
+        let via = Via::ALL.into_iter().find(|via| quick_route(*via) == Some(row.id));
+        for (place, class) in CLASSES.into_iter().enumerate().filter(|(_, class)| *class != "3xx") {
+            let quick = via.map_or(0, |via| metrics.quick.sum(via as usize * CLASSES.len() + place));
+            let count = read(&row.classes[place]) + quick;
             family.sample(&[("route", row.id), ("method", row.method), ("status_class", class)], count);
         }
     }

@@ -40,7 +40,7 @@ pub fn answer(app: &App, door: Door, peer: Option<IpAddr>, head: &Head<'_>, body
     };
     let is_answered = verify(app, door, presented, peer, body, &mut json);
     if is_answered {
-        app.metrics.answered_quickly();
+        app.metrics.answered_quickly(Via::Verify, 200);
         let mut id = [0; RequestId::PREFIX.len() + DIGITS];
         id[..RequestId::PREFIX.len()].copy_from_slice(RequestId::PREFIX.as_bytes());
         id[RequestId::PREFIX.len()..].copy_from_slice(&digits(u128::from_le_bytes(app.entropy.id())));
