@@ -1,13 +1,15 @@
 //! [`App`]: everything a request needs, built by one function, in production and in tests alike.
 
 use crate::clock::{Clock, Entropy};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Shown};
 use crate::error::Failure;
 use crate::feed::mutation::{self, Made, Mutation};
 use crate::feed::{Progress, follow};
 use crate::keys;
 use crate::members::{self, Caller};
+use crate::metrics::Metrics;
 use crate::store::{Error, Store, Tx};
+use crate::traces::Traces;
 use crate::verify::admission::Proxies;
 use crate::verify::credits::{self, Leases};
 use crate::verify::decisions::Decisions;
@@ -60,6 +62,14 @@ pub struct App {
     pub has_verification_listener: bool,
     /// What is known of the proxies that ask.
     pub proxies: Proxies,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Who may see that.
+    pub metrics_shown: Shown,
+    /// Whether a proxy is known to stand in front: then the peer's address says nothing.
+    pub has_proxy: bool,
+    /// Spans for a collector, if there is one.
+    pub traces: Option<Traces>,
     /// Set once the mirror is filled.
     pub ready: AtomicBool,
 }
@@ -80,6 +90,10 @@ pub async fn build(
 ) -> Result<(Arc<App>, Option<FirstStart>), Failure> {
     let node = NodeId::from_random(entropy.id()).to_string();
     let app = Arc::new(App {
+        metrics: Metrics::new(&*clock),
+        metrics_shown: config.metrics,
+        has_proxy: config.public_url.is_some(),
+        traces: config.collector.as_ref().map(Traces::start).transpose()?,
         store: Store::open(&config.database).await?,
         clock,
         entropy,

@@ -47,6 +47,15 @@ pub const SETTINGS: &[Setting] = &[
     setting("data-dir", "Directory of the database, the pepper and the lock [./stead-data]"),
     setting("database-url", "sqlite:<file> or postgres://…[?schema=<name>] [sqlite file in the data directory]"),
     setting("log-format", "text or json [text]"),
+    setting(
+        "metrics",
+        "Who may GET /metrics: private (the verification listener, and this machine where no proxy is), public or off [private]",
+    ),
+    setting(
+        "otlp-endpoint",
+        "Address of an OpenTelemetry collector that takes traces by HTTP, as in http://127.0.0.1:4318 [none]",
+    ),
+    setting("trace-denials", "Of a hundred denied verifications so many make a span, 0–100 [1]"),
     setting("public-url", "The address people and programs reach this server by, where a proxy stands in front"),
     setting("tls-cert", "PEM file with the certificate chain; with tls-key the server speaks HTTPS itself"),
     setting("tls-key", "PEM file with the certificate's private key"),
@@ -88,6 +97,10 @@ pub struct Config {
     pub database: Location,
     /// Whether log lines are JSON.
     pub log_json: bool,
+    /// Who may see the counts.
+    pub metrics: Shown,
+    /// Where spans go.
+    pub collector: Option<Collector>,
     /// The address people reach the server by.
     pub public_url: Option<String>,
     /// Certificate chain and key.
@@ -106,6 +119,26 @@ pub struct Config {
     pub catalogue: Catalogue,
     /// The proxies that ask about requests.
     pub proxies: Proxies,
+}
+
+/// To whom something is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// To whoever comes by the verification listener, or from this machine.
+    Private,
+    /// To everybody.
+    Public,
+    /// To nobody.
+    Off,
+}
+
+/// An OpenTelemetry collector. Not `Debug`: an address may hold a password.
+#[derive(Clone)]
+pub struct Collector {
+    /// Where it takes traces.
+    pub traces: String,
+    /// How many of a hundred denials it is told of.
+    pub denials: u8,
 }
 
 /// A place to listen at.
@@ -164,11 +197,16 @@ impl Config {
     pub fn load(flags: &HashMap<&'static str, String>) -> Result<Self, Vec<String>> {
         let variable = |name: &str| format!("STEAD_{}", name.to_uppercase().replace('-', "_"));
         #[allow(clippy::disallowed_methods, reason = "this is the door")]
-        let environment: HashMap<_, _> = SETTINGS
+        let mut environment: HashMap<_, _> = SETTINGS
             .iter()
             .filter_map(|setting| Some((setting.name, std::env::var(variable(setting.name)).ok()?)))
             .filter(|(_, value)| !value.is_empty())
             .collect();
+        // The name that every program with OpenTelemetry knows.
+        #[allow(clippy::disallowed_methods, reason = "this is the door")]
+        if let Some(endpoint) = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|value| !value.is_empty()) {
+            environment.entry("otlp-endpoint").or_insert(endpoint);
+        }
         let file = match flags.get("config").or_else(|| environment.get("config")) {
             None => String::new(),
             Some(path) => std::fs::read_to_string(path).map_err(|error| vec![format!("config: {path}: {error}")])?,
@@ -221,6 +259,8 @@ impl Config {
                 .read("database-url", database)
                 .unwrap_or_else(|| Location::Sqlite { file: data_dir.join("stead.db"), durable: true }),
             log_json: sources.read("log-format", log_format).unwrap_or(false),
+            metrics: sources.read("metrics", shown).unwrap_or(Shown::Private),
+            collector: collector(&mut sources),
             public_url: sources.read("public-url", public_url),
             tls: tls(&mut sources),
             admin_email: sources.read("admin-email", email).unwrap_or_else(|| "owner@localhost".into()),
@@ -337,6 +377,26 @@ fn database(text: &str) -> Result<Location, String> {
 fn has_password(url: &str) -> bool {
     let authority = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
     authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || url.contains("password=")
+}
+
+fn shown(text: &str) -> Result<Shown, String> {
+    match text {
+        "private" => Ok(Shown::Private),
+        "public" => Ok(Shown::Public),
+        "off" => Ok(Shown::Off),
+        _ => Err("must be private, public or off".into()),
+    }
+}
+
+fn collector(sources: &mut Sources<'_>) -> Option<Collector> {
+    let denials = u8::try_from(sources.count("trace-denials", 1, 0..=100)).unwrap_or(1);
+    let endpoint = sources.read("otlp-endpoint", |text| {
+        let url: http::Uri = text.parse().map_err(|_| "must be a URL, as in http://127.0.0.1:4318")?;
+        let fits = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some() && url.query().is_none();
+        let told = "must be a URL, as in http://127.0.0.1:4318".to_owned();
+        if fits { Ok(text.trim_end_matches('/').to_owned()) } else { Err(told) }
+    });
+    endpoint.map(|endpoint| Collector { traces: format!("{endpoint}/v1/traces"), denials })
 }
 
 fn log_format(text: &str) -> Result<bool, String> {

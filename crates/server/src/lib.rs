@@ -6,6 +6,7 @@
 //! - [`store`]: the engine, none of the features' SQL
 //! - [`feed`]: the change log: the one way to write, and how mirrors follow
 //! - [`workspaces`], [`members`], [`groups`], [`accounts`], [`keys`], [`audit`]: the features: rules, SQL, HTTP
+//! - [`metrics`], [`traces`]: what is counted; spans for a collector
 //! - [`verify`]: the life of a verification
 //! - [`jobs`]: what happens by itself
 //! - [`http`]: the table of routes, layers, extractors, answers
@@ -25,7 +26,9 @@ pub mod http;
 pub mod jobs;
 pub mod keys;
 pub mod members;
+pub mod metrics;
 mod seal;
 pub mod store;
+pub mod traces;
 pub mod verify;
 pub mod workspaces;

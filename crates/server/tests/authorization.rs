@@ -38,13 +38,13 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         | "ready"
         | "forward_auth"
         | "ext_authz_check"
+        | "metrics"
         | "openapi" => Value::Null,
         "create_service_account" | "create_service_account_api_key" => json!({"name": "made"}),
         "update_service_account" | "update_service_account_api_key" => json!({"name": "changed"}),
-        "rotate_service_account_api_key" => json!({}),
+        "rotate_service_account_api_key" | "simulate_api_key" => json!({}),
         "verify_api_key" => json!({"api_key": key.secret}),
         "verify_api_keys" => json!({"requests": [{"api_key": key.secret}]}),
-        "simulate_api_key" => json!({}),
         "disable_own_api_key" => return Some((format!("{path}?api_key_name=self"), Value::Null)),
         _ => return None,
     };

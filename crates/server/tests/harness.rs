@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -225,8 +226,17 @@ impl World {
         failed
     }
 
+    /// Sends a request to one of the listeners.
+    pub async fn send_by(&self, door: Door, request: Request<Body>) -> Reply {
+        let (public, other) = (self.router.clone(), router(self.app.clone(), door));
+        Self::reply(if door == Door::Public { public } else { other }.oneshot(request).await.unwrap()).await
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Reply {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        self.send_by(Door::Public, request).await
+    }
+
+    async fn reply(response: Response) -> Reply {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();

@@ -69,6 +69,11 @@ impl Progress {
         Revision { bucket, seq: self.seqs[bucket].load(Ordering::Acquire) }
     }
 
+    /// How many changes the mirror has reached, all buckets together.
+    pub fn sum(&self) -> i64 {
+        self.seqs.iter().map(|seq| seq.load(Ordering::Acquire)).sum()
+    }
+
     /// Whether the mirror has reached a revision.
     pub fn has(&self, revision: Revision) -> bool {
         self.seqs[revision.bucket].load(Ordering::Acquire) >= revision.seq

@@ -45,6 +45,7 @@ pub struct Gate {
 /// afterwards: no body is read before.
 pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     if matches!(gate.access, Access::Anyone | Access::Subject) {
+        request.extensions_mut().insert(gate.door);
         return next.run(request).await;
     }
     if gate.access == Access::Asker && gate.door == Door::Verification {

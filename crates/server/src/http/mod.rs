@@ -6,7 +6,7 @@
 //! - [`fields`], [`extract`]: reading input, all mistakes at once
 //! - [`reply`]: from a failure to an answer
 //! - [`openapi`]: the description, made from the table
-//! - [`health`]: the two probes
+//! - [`health`], [`metrics`]: probes, counts
 //! - [`front`]: listeners, connections, HTTP/1 itself, and the gate in front of everything
 
 /// Which listener a request came by.
@@ -23,6 +23,7 @@ pub mod extract;
 pub mod fields;
 pub mod front;
 pub mod health;
+pub mod metrics;
 pub mod openapi;
 pub mod reply;
 pub mod router;

@@ -14,14 +14,12 @@ use axum::response::{IntoResponse, Response};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use stead_api::error::ErrorCode;
 use stead_api::id::RequestId;
 
 /// Both names of a request's id on every answer: the JavaScript SDK reads the one, the hosted service sends the other.
 const IDS: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("x-trace-id")];
-
-/// Routes whose every call is a question about a key.
-const QUIET: [&str; 3] = ["/v1/api-keys/verify", "/v1/forward-auth", "/envoy.service.auth.v3.Authorization/Check"];
 
 /// The service for a listener.
 pub fn router(app: Arc<App>, door: Door) -> Router {
@@ -54,9 +52,12 @@ fn is_served(access: Access, door: Door, has_verification_listener: bool) -> boo
 async fn frame(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let id = RequestId::from_random(app.entropy.id());
     let started = app.clock.now();
-    let method = request.method().clone();
     // The template, never the path itself: whoever puts a secret there must not find it in a log.
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let path = path.unwrap_or_default();
+    let route = app.metrics.route(&path, request.method());
+    let span = app.traces.as_ref().filter(|_| route.is_management);
+    let span = span.map(|traces| traces.begin(&route, &id, request.headers(), started));
     request.extensions_mut().insert(id.clone());
     let mut response = caught(next.run(request)).await;
     let failure = response.extensions_mut().remove::<Arc<Failure>>();
@@ -68,15 +69,21 @@ async fn frame(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         }
     }
     sign(&mut response, &id);
-    let path = path.unwrap_or_default();
-    let micros = app.clock.now().0 - started.0;
+    let ended = app.clock.now();
+    // Ours, too: a method may be any word.
+    let (micros, method) = (ended.0 - started.0, route.method);
+    let status = response.status().as_u16();
+    app.metrics.answered(route, status, Duration::from_micros(micros.max(0).unsigned_abs()));
+    if let Some(span) = span {
+        span.end(status, ended);
+    }
     match failure.as_deref() {
         Some(failure @ (Failure::Defect(_) | Failure::Store(_) | Failure::OutcomeUnknown)) => {
-            tracing::error!(request_id = %id, %method, path, status = response.status().as_u16(), micros, "failed: {failure:?}");
+            tracing::error!(request_id = %id, method, path, status, micros, "failed: {failure:?}");
         }
         // No line for each question about a key, nor for each probe: they would drown everything else.
-        _ if QUIET.contains(&&*path) || path.ends_with('z') => {}
-        _ => tracing::info!(request_id = %id, %method, path, status = response.status().as_u16(), micros, "answered"),
+        _ if !route.is_management && route.id != "none" => {}
+        _ => tracing::info!(request_id = %id, method, path, status, micros, "answered"),
     }
     response
 }

@@ -1,7 +1,7 @@
 //! All routes on one page. A row without saying who may call it does not compile.
 
 use super::openapi::{Schema, schema};
-use super::{health, openapi};
+use super::{health, metrics, openapi};
 use crate::app::App;
 use crate::members::Access;
 use crate::{accounts, keys, members, verify};
@@ -342,6 +342,14 @@ pub fn routes() -> Vec<Route> {
             Access::Anyone,
             "Is the mirror filled and the store reachable?",
             get(health::readyz),
+        ),
+        row(
+            "metrics",
+            Method::GET,
+            "/metrics",
+            Access::Anyone,
+            "Counts in Prometheus' text format, where the setting `metrics` lets them be seen",
+            get(metrics::serve),
         ),
         row("openapi", Method::GET, "/openapi.json", Access::Anyone, "This description", get(openapi::serve)),
     ]

@@ -3,9 +3,11 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::feed::{follow, idempotency};
+use crate::metrics::denials::{self, Told};
 use crate::store::{Tx, Written};
+use crate::traces::Traces;
 use crate::verify::{credits, usage};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -14,6 +16,8 @@ use tokio::task::JoinSet;
 const CREDITS: Duration = Duration::from_secs(1);
 /// How often last uses are: seldom enough to merge many of a busy key's.
 const USES: Duration = Duration::from_secs(4);
+/// How often the log is told of denials.
+const DENIALS: Duration = Duration::from_secs(10);
 const FORGET: Duration = Duration::from_secs(5);
 
 /// The jobs of a running server.
@@ -30,6 +34,15 @@ pub fn start(app: &Arc<App>) -> Jobs {
     let uses = |app: Arc<App>| async move { usage::flush_uses(&app).await };
     tasks.spawn(every(CREDITS, app.clone(), stopped.clone(), "save credits", credits));
     tasks.spawn(every(USES, app.clone(), stopped.clone(), "save last uses", uses));
+    let told = Arc::<Mutex<Told>>::default();
+    let denials = move |app: Arc<App>| {
+        let told = told.clone();
+        async move {
+            denials::tell(&app, &mut told.lock().unwrap_or_else(PoisonError::into_inner));
+            Ok(())
+        }
+    };
+    tasks.spawn(every(DENIALS, app.clone(), stopped.clone(), "tell of denials", denials));
     tasks.spawn(every(FORGET, app.clone(), stopped.clone(), "forget", forget));
     if app.store.is_shared() {
         tasks.spawn(follow::follow(app.clone(), stopped));
@@ -43,6 +56,12 @@ pub async fn finish(app: &Arc<App>, jobs: Jobs) {
     jobs.tasks.join_all().await;
     if let Err(failure) = usage::close(app).await {
         tracing::error!("the last uses and credits could not be saved: {failure:?}");
+    }
+    if app.traces.is_some() {
+        let app = app.clone();
+        // It waits for the collector, on this thread.
+        let ended = tokio::task::spawn_blocking(move || app.traces.as_ref().map(Traces::end));
+        drop(ended.await);
     }
 }
 

@@ -146,7 +146,8 @@ mod tests {
         let (ten, many) = (rate(10, 60, RateLimitScope::Key), rate(100, 60, RateLimitScope::Key));
         assert!(!beyond_rates(&[], &[]) && !beyond_rates(std::slice::from_ref(&ten), &[]));
         assert!(
-            beyond_rates(&[], std::slice::from_ref(&ten)) && beyond_rates(&[many.clone()], std::slice::from_ref(&ten))
+            beyond_rates(&[], std::slice::from_ref(&ten))
+                && beyond_rates(std::slice::from_ref(&many), std::slice::from_ref(&ten))
         );
         assert!(!beyond_rates(&[many, ten.clone()], std::slice::from_ref(&ten)));
         // As many at once, but sooner again; and as slow, but more at once.

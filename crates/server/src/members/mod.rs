@@ -177,6 +177,14 @@ impl Access {
             Self::Manager(permission) | Self::AccountManager(permission) => Some(permission),
         }
     }
+
+    /// Whether it is about managing: neither a question about keys nor a probe.
+    pub const fn is_management(self) -> bool {
+        match self {
+            Self::Anyone | Self::Asker | Self::Subject => false,
+            Self::AnyKey | Self::Manager(_) | Self::AccountManager(_) => true,
+        }
+    }
 }
 
 /// Who asks.

@@ -17,6 +17,8 @@ mod value;
 pub use value::{Arg, FromValue, Row, Value};
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 /// Where the state lives.
@@ -115,6 +117,7 @@ impl Provable for () {
 /// An open store.
 pub struct Store {
     engine: Engine,
+    outcomes: Arc<[AtomicU64; 3]>,
 }
 
 enum Engine {
@@ -143,7 +146,7 @@ impl Store {
                 Engine::Postgres(postgres::Postgres::open(&url, schema.as_deref()).await?)
             }
         };
-        Ok(Self { engine })
+        Ok(Self { engine, outcomes: Arc::default() })
     }
 
     /// Opens a store that a server may have open, to read it. The schema is left as it is.
@@ -154,7 +157,7 @@ impl Store {
                 Engine::Postgres(postgres::Postgres::open_to_examine(&url, schema.as_deref())?)
             }
         };
-        Ok(Self { engine })
+        Ok(Self { engine, outcomes: Arc::default() })
     }
 
     /// Runs `work` on one consistent snapshot.
@@ -195,10 +198,27 @@ impl Store {
         T: Provable + Send + 'static,
         E: StoreFailure + Send + 'static,
     {
-        match &self.engine {
+        let outcomes = self.outcomes.clone();
+        // Commits are counted where they happen, also if the caller goes away meanwhile.
+        let committed = move |value: &T| {
+            outcomes[0].fetch_add(1, Ordering::Relaxed);
+            committed(value);
+        };
+        let written = match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.write(work, committed).await,
             Engine::Postgres(postgres) => postgres.write(work, committed).await,
+        };
+        match &written {
+            Written::Committed(_) => {}
+            Written::Aborted(_) => drop(self.outcomes[1].fetch_add(1, Ordering::Relaxed)),
+            Written::Unknown => drop(self.outcomes[2].fetch_add(1, Ordering::Relaxed)),
         }
+        written
+    }
+
+    /// How many writes were committed, how many aborted, and of how many neither is known.
+    pub fn outcomes(&self) -> [u64; 3] {
+        [0, 1, 2].map(|place: usize| self.outcomes[place].load(Ordering::Relaxed))
     }
 
     /// Whether other nodes may write to the same store, so that the change log must be followed.

@@ -10,6 +10,7 @@ use super::{ATTEMPTS, Attempt, Manner, Verdict, answer, credits, freshness, too_
 use crate::app::App;
 use crate::error::{Failure, Refusal};
 use crate::http::fields::MAX_NUMBER;
+use crate::metrics::Via;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use stead_api::error::{DenialDetail, ErrorCode};
@@ -54,6 +55,8 @@ pub struct Visit<'a> {
     pub overrides: bool,
     /// What the proxy's configuration asks for.
     pub wanted: Wanted,
+    /// By which of the two ways it asks.
+    pub via: Via,
 }
 
 /// A request that may pass.
@@ -200,7 +203,7 @@ pub fn attempt(app: &App, visit: &Visit<'_>) -> Result<Attempted, Failure> {
     let wanted = needs.as_ref().map_or_else(|_| Wanted::default(), |(wanted, _)| *wanted);
     let Seen { ip, hop } = visit.seen;
     let ask = Ask { permissions: wanted.permissions, ip, hop, cost: wanted.cost, concurrency: None };
-    let verdict = match super::attempt(app, visit.secret, &ask, Manner::default())? {
+    let verdict = match super::attempt(app, visit.secret, &ask, Manner { via: visit.via, ..Manner::default() })? {
         Attempt::Decided(verdict) => verdict,
         Attempt::Short(key) => return Ok(Attempted::Short(key, ask.cost)),
     };

@@ -51,8 +51,7 @@ struct Told<'a> {
     limit: Option<Hit<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease_id: Option<&'a LeaseId>,
-    #[serde(serialize_with = "text")]
-    revision: Option<Revision>,
+    revision: Place,
     #[serde(skip_serializing_if = "Option::is_none")]
     stale_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +87,7 @@ pub fn write(app: &App, verdict: &Verdict, beside: &Beside, out: &mut Vec<u8>) {
         rate_limits: Rates { key, standing: after, at: verdict.at },
         limit: key.and_then(|key| limit(key, verdict)),
         lease_id: verdict.lease.as_ref(),
-        revision: beside.revision,
+        revision: Place(beside.revision),
         stale_seconds: beside.stale_seconds,
         checks: beside.checks.as_deref(),
         key_name: beside.names.0.as_deref(),
@@ -146,10 +145,15 @@ impl Serialize for Id {
     }
 }
 
-fn text<S: Serializer>(revision: &Option<Revision>, serializer: S) -> Result<S::Ok, S::Error> {
-    match revision {
-        Some(revision) => serializer.collect_str(revision),
-        None => serializer.serialize_str(""),
+/// A revision; without a workspace there is none to tell.
+struct Place(Option<Revision>);
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Some(revision) => serializer.collect_str(revision),
+            None => serializer.serialize_str(""),
+        }
     }
 }
 

@@ -17,9 +17,10 @@ use stead_verify::limits::Ledger;
 
 /// Ledgers written in one transaction.
 const BATCH: usize = 200;
-/// What a lease of a node that has the store to itself holds at least, if the cap allows it; a hundredth of the cap if
-/// that is more.
-const LEAST: u64 = 100;
+/// What a lease holds at most, or a hundredth of the cap if that is more.
+const MOST: u64 = 100;
+/// What a lease of a node that has the store to itself holds at least, if the cap allows it.
+const LEAST: u64 = 10;
 /// A lease may be spent from for so long after it was renewed, in microseconds. The store is told each second.
 const TERM: u64 = 60_000_000;
 /// A lease that nobody spends from is given back after so long, in microseconds.
@@ -93,6 +94,11 @@ impl Leases {
         Self { node, wanted: Mutex::default(), open: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
+    /// How many lineages hold credits here.
+    pub fn open(&self) -> usize {
+        lock(&self.open).len()
+    }
+
     fn take_wanted(&self) -> BTreeMap<u128, Wanted> {
         std::mem::take(&mut *lock(&self.wanted))
     }
@@ -148,16 +154,21 @@ fn unavailable(why: &str) -> Failure {
     Failure::Store(Error::Unavailable(why.into()))
 }
 
+/// What a lease is to hold: a tenth of what was used this month, so that a node that ends in the middle forfeits no more
+/// than that, and at most a hundredth of the cap. Where other nodes charge, too, what one holds the others miss.
+fn size(cap: Option<u64>, used: u64, is_shared: bool) -> u64 {
+    let hundredth = cap.map_or(u64::MAX, |cap| cap / 100);
+    let (least, most) = if is_shared { (1, hundredth.max(1)) } else { (LEAST, hundredth.max(MOST)) };
+    (used / 10).clamp(least, most)
+}
+
 fn asked_for(app: &App, lineage: u128, wanted: Wanted) -> Part {
-    // Where other nodes charge, too, what one holds the others miss.
-    let least = if app.store.is_shared() { 1 } else { LEAST };
-    let size = wanted.cap.map_or(LEAST, |cap| (cap / 100).max(least));
     let mut account = wanted.holder.ledger.lock();
     let period = app.index.workspace_of(&wanted.holder.workspace).map(|workspace| workspace.period(app.clock.now()));
     if let Some(period) = period {
         account.credits.turn(period);
     }
-    let size = if wanted.cap.is_none() { (account.credits.used() / 100).max(size) } else { size };
+    let size = size(wanted.cap, account.credits.used(), app.store.is_shared());
     let (held, reports) = (account.credits.held(), account.credits.reports());
     drop(account);
     let cap = wanted.cap.unwrap_or(u64::MAX).min(MAX_NUMBER.unsigned_abs());
@@ -228,7 +239,9 @@ async fn exchange(app: &Arc<App>, parts: Vec<Part>) -> Result<(), Failure> {
             *lock(&words) = all?;
             Ok(())
         };
-        let is_known = match app.store.write(work, |()| {}).await {
+        let written = app.store.write(work, |()| {}).await;
+        app.metrics.exchanges.add(matches!(written, Written::Committed(())));
+        let is_known = match written {
             Written::Committed(()) => true,
             Written::Aborted(failure) => return Err(failure),
             Written::Unknown => false,

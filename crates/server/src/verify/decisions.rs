@@ -25,7 +25,7 @@ struct Kept {
 
 /// Whether a decision is one of those that are kept. Its id is random, so it draws the sample.
 pub fn is_kept(verdict: &Verdict) -> bool {
-    verdict.code != DecisionCode::Valid || verdict.decision % SAMPLE == 0
+    verdict.code != DecisionCode::Valid || verdict.decision.is_multiple_of(SAMPLE)
 }
 
 impl Decisions {
@@ -37,6 +37,16 @@ impl Decisions {
             ring.pop_front();
         }
         ring.push_back(kept);
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|ring| ring.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// A decision of a workspace, if it is still kept.

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::http::extract::MAX_BODY;
 use crate::http::reply::write_out;
+use crate::metrics::Via;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -58,6 +59,7 @@ async fn judge<'a>(app: &Arc<App>, attributes: &'a Attributes) -> Result<(Admitt
         request: http.map(|http| (http.method.as_bytes(), http.path.as_bytes())),
         overrides: told.overrides,
         wanted,
+        via: Via::ExtAuthz,
     };
     Ok((admit(app, &visit).await?, key_header))
 }

@@ -5,6 +5,7 @@ use super::proxies::{Seen, Sender};
 use crate::app::App;
 use crate::error::Failure;
 use crate::http::actor::Peer;
+use crate::metrics::Via;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -44,7 +45,7 @@ pub(super) fn visit<'a>(
         Seen { ip: None, hop: Hop::Undeclared }
     };
     let request = told.method.zip(told.uri).filter(|_| is_believed);
-    Ok(Visit { secret, seen, request, overrides: told.overrides, wanted })
+    Ok(Visit { secret, seen, request, overrides: told.overrides, wanted, via: Via::ForwardAuth })
 }
 
 /// What the query asks for. A proxy asks the same of all its requests, so it is seldom read.

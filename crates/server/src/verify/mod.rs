@@ -33,6 +33,7 @@ pub mod usage;
 use crate::app::App;
 use crate::error::Failure;
 use crate::http::fields::MAX_NUMBER;
+use crate::metrics::Via;
 use std::sync::Arc;
 use stead_api::error::ErrorCode;
 use stead_api::id::{DecisionId, LeaseId, WorkspaceId};
@@ -80,6 +81,8 @@ pub struct Manner<'a> {
     pub request_id: Option<&'a str>,
     /// Only look: take nothing, and note nothing.
     pub is_rehearsal: bool,
+    /// What asks, for the counts.
+    pub via: Via,
 }
 
 /// What came of an attempt.
@@ -108,6 +111,15 @@ fn too_many() -> Failure {
 
 /// The same as far as it goes without waiting.
 pub fn attempt(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Result<Attempt, Failure> {
+    let begun = app.metrics.begin(&*app.clock);
+    let attempted = find_and_judge(app, presented, ask, manner)?;
+    if let Some(begun) = begun {
+        app.metrics.took(begun, &*app.clock);
+    }
+    Ok(attempted)
+}
+
+fn find_and_judge(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Result<Attempt, Failure> {
     let now = app.clock.now();
     let mark = app.index.mark();
     let Some(key) = find(app, presented, manner.within) else {
@@ -120,6 +132,7 @@ pub fn attempt(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Res
         if let Some(workspace) = manner.within {
             app.decisions.note(workspace, &verdict);
         }
+        count(app, manner.via, &verdict);
         return Ok(Attempt::Decided(Box::new(verdict)));
     };
     Ok(judge(app, key, ask, manner, now))
@@ -146,6 +159,7 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
         }
     }
     if !manner.is_rehearsal {
+        count(app, manner.via, &verdict);
         if verdict.code == DecisionCode::Valid && app.index.touch(key.place(), now) {
             app.unsaved.push(key.place());
         }
@@ -159,6 +173,16 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
     }
     verdict.key = Some(key);
     Attempt::Decided(Box::new(verdict))
+}
+
+/// Counts a decision. Where denials are traced, its id, which is random, draws the sample.
+fn count(app: &App, via: Via, verdict: &Verdict) {
+    app.metrics.decided(via, verdict.code);
+    if verdict.code != DecisionCode::Valid
+        && let Some(traces) = &app.traces
+    {
+        traces.denied(via, verdict);
+    }
 }
 
 fn verdict(app: &App, at: Timestamp, code: DecisionCode, ask: &Ask) -> Verdict {

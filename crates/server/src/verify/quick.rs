@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::http::Door;
 use crate::http::front::{Field, Head, write_head};
 use crate::http::reply::{Written, written};
+use crate::metrics::Via;
 use std::cell::Cell;
 use std::net::IpAddr;
 use stead_api::id::{DIGITS, RequestId, WorkspaceId, digits};
@@ -50,6 +51,7 @@ fn answer_verify(app: &App, door: Door, peer: Option<IpAddr>, head: &Head<'_>, b
     json.clear();
     let is_answered = verify(app, door, presented, peer, body, &mut json);
     if is_answered {
+        app.metrics.answered_quickly(Via::Verify, 200);
         let id = request_id(app);
         let id = std::str::from_utf8(&id).unwrap_or_default();
         let (extra, kind) = (Extra::new(id), Some("application/json"));
@@ -70,12 +72,16 @@ fn answer_forward_auth(app: &App, peer: Option<IpAddr>, head: &Head<'_>, out: &m
     let mut extra = Extra::new(id);
     match attempted {
         Ok(Attempted::Admitted(admitted)) => {
+            app.metrics.answered_quickly(Via::ForwardAuth, 200);
             let identity = admitted.identity(app);
-            identity.iter().for_each(|(name, value)| extra.push(name, value));
+            for (name, value) in &identity {
+                extra.push(name, value);
+            }
             write_head(out, 200, app.clock.now(), head.persistence, None, 0, extra.all());
         }
         Err(failure @ Failure::Refused(_)) => {
             let Written { status, challenge, retry_after, body } = written(&failure, id);
+            app.metrics.answered_quickly(Via::ForwardAuth, status.as_u16());
             let retry_after = retry_after.map(|seconds| seconds.to_string());
             extra.push_some("www-authenticate", challenge);
             extra.push_some("retry-after", retry_after.as_deref());
@@ -152,7 +158,7 @@ fn verify(
     };
     let Ok(stale_seconds) = freshness(app) else { return false };
     let mut revision = within.map(|workspace| app.progress.of(workspace));
-    let manner = Manner { within, ..Manner::default() };
+    let manner = Manner { within, via: Via::Verify, ..Manner::default() };
     let Ok(Attempt::Decided(verdict)) = attempt(app, &plain.api_key, &ask, manner) else { return false };
     if let (None, Some(key)) = (within, &verdict.key) {
         revision = Some(app.progress.of(&app.index.workspace(key).id));

@@ -11,6 +11,7 @@ use crate::http::fields::{Fields, object, within};
 use crate::http::reply::{self, Answer, json, json_bytes, no_store};
 use crate::keys;
 use crate::members::{self, Caller};
+use crate::metrics::Via;
 use crate::store::Tx;
 use axum::extract::State;
 use serde_json::value::RawValue;
@@ -32,13 +33,14 @@ const MAX_BATCH: usize = 1000;
 pub async fn verify_api_key(State(app): State<Arc<App>>, scope: Scope, JsonBytes(body): JsonBytes) -> Answer {
     let question = question::read(&app, &body)?;
     let mut out = Vec::with_capacity(512);
-    answer(&app, scope.0.as_ref(), &question, &mut out).await?;
+    answer(&app, Via::Verify, scope.0.as_ref(), &question, &mut out).await?;
     Ok(no_store(json_bytes(out)))
 }
 
 /// Answers a question, behind what is in `out`.
 async fn answer(
     app: &Arc<App>,
+    via: Via,
     within: Option<&WorkspaceId>,
     question: &Question,
     out: &mut Vec<u8>,
@@ -53,7 +55,7 @@ async fn answer(
     // Before the decision, which may then be by a newer state, never by an older one.
     let revision = |workspace| app.progress.of(workspace);
     beside.revision = within.map(revision);
-    let manner = Manner { within, request_id: question.request_id.as_deref(), is_rehearsal: false };
+    let manner = Manner { within, request_id: question.request_id.as_deref(), is_rehearsal: false, via };
     let verdict = verify(app, question.api_key.expose(), &question.ask, manner).await?;
     if let (None, Some(key)) = (within, &verdict.key) {
         beside.revision = Some(revision(&app.index.workspace(key).id));
@@ -92,7 +94,7 @@ pub async fn verify_api_keys(
             out.push(b',');
         }
         let start = out.len();
-        if let Err(failure) = answer(&app, scope.0.as_ref(), question, &mut out).await {
+        if let Err(failure) = answer(&app, Via::Batch, scope.0.as_ref(), question, &mut out).await {
             // The questions before it may have been charged for, so the others' answers must go out.
             out.truncate(start);
             let (code, message) = reply::told(&failure);

@@ -27,6 +27,20 @@ impl Unsaved {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).push(key);
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn push_all(&self, keys: &[Place]) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(keys);
+    }
+
     fn take(&self) -> Vec<Place> {
         std::mem::take(&mut self.used.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -54,7 +68,7 @@ pub async fn flush_uses(app: &Arc<App>) -> Result<(), Failure> {
         for keys in app.unsaved.take().chunks(BATCH) {
             // A store that can't be reached is not asked again for each batch: these still count as waiting.
             if result.is_err() {
-                keys.iter().for_each(|key| app.unsaved.push(*key));
+                app.unsaved.push_all(keys);
                 continue;
             }
             result = flush_batch(&app, keys).await;

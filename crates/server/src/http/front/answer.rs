@@ -45,6 +45,7 @@ pub(super) async fn ask(router: &Router, request: Request) -> Response {
 
 /// What a request is told that never gets to the router: of the same form as all failures.
 pub(super) fn refused(app: &App, code: ErrorCode, message: &'static str) -> Response {
+    app.metrics.malformed(code);
     refuse(app, &Failure::refused(code, message))
 }
 

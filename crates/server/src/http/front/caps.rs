@@ -1,5 +1,6 @@
 //! How many connections a listener has, in all and from one address.
 
+use crate::metrics::Connections;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,7 @@ pub(super) struct Caps {
     slots: Arc<Semaphore>,
     per_address: usize,
     addresses: Arc<Addresses>,
+    counts: Arc<Connections>,
 }
 
 type Addresses = Mutex<HashMap<IpAddr, usize>>;
@@ -38,14 +40,16 @@ type Addresses = Mutex<HashMap<IpAddr, usize>>;
 pub(super) struct Ticket {
     _slot: OwnedSemaphorePermit,
     address: Option<(IpAddr, Arc<Addresses>)>,
+    counts: Arc<Connections>,
 }
 
 impl Caps {
-    pub(super) fn new(connections: usize) -> Self {
+    pub(super) fn new(connections: usize, counts: Arc<Connections>) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
             per_address: connections.div_ceil(2),
             addresses: Arc::default(),
+            counts,
         }
     }
 
@@ -56,14 +60,20 @@ impl Caps {
 
     /// A place for a connection from an address; `None` if that has its share already.
     pub(super) fn admit(&self, slot: OwnedSemaphorePermit, peer: Option<IpAddr>) -> Option<Ticket> {
-        let Some(peer) = peer.map(household) else { return Some(Ticket { _slot: slot, address: None }) };
+        let counts = self.counts.clone();
+        let Some(peer) = peer.map(household) else {
+            counts.opened();
+            return Some(Ticket { _slot: slot, address: None, counts });
+        };
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let count = addresses.entry(peer).or_default();
         if *count >= self.per_address {
+            counts.refused();
             return None;
         }
         *count += 1;
-        Some(Ticket { _slot: slot, address: Some((peer, self.addresses.clone())) })
+        counts.opened();
+        Some(Ticket { _slot: slot, address: Some((peer, self.addresses.clone())), counts })
     }
 }
 
@@ -77,6 +87,7 @@ fn household(ip: IpAddr) -> IpAddr {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        self.counts.closed();
         let Some((address, addresses)) = &self.address else { return };
         let mut addresses = addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = addresses.get_mut(address) {
@@ -104,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_has_half_of_the_slots_and_gets_them_back() {
-        let caps = Caps::new(4);
+        let caps = Caps::new(4, Arc::default());
         let peer = |text: &str| Some(text.parse().unwrap());
         let (first, _other) = (caps.slot().await.unwrap(), caps.slot().await.unwrap());
         let first = caps.admit(first, peer("2001:db8::1")).unwrap();

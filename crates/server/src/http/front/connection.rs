@@ -6,6 +6,7 @@ use super::input::{Input, KEPT};
 use super::timing::{Deadlines, Stop, Timer};
 use super::writer::{self, Length};
 use super::{Service, answer};
+use crate::metrics::Late;
 use crate::verify::quick;
 use axum::body::Body;
 use axum::extract::Request;
@@ -314,7 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads something. The deadline is looked at only if nothing is there.
     async fn fill(&mut self, due: Instant, wait: Wait) -> Result<(), Cut> {
-        let Self { stream, stop, timer, input, .. } = self;
+        let Self { stream, service, stop, timer, input, .. } = self;
         let read = std::future::poll_fn(|context| {
             let mut buffer = ReadBuf::new(input.room());
             if let Poll::Ready(read) = Pin::new(&mut *stream).poll_read(context, &mut buffer) {
@@ -324,7 +325,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(Err(Cut::Gone));
             }
             ready!(timer.poll(due, context));
-            Poll::Ready(Err(if wait == Wait::Rest { Cut::Refused(LATE) } else { Cut::Gone }))
+            Poll::Ready(Err(match wait {
+                Wait::Rest => {
+                    service.late(Late::Request);
+                    Cut::Refused(LATE)
+                }
+                Wait::Request => {
+                    service.late(Late::Idle);
+                    Cut::Gone
+                }
+                Wait::Nothing => Cut::Gone,
+            }))
         });
         match read.await? {
             0 => Err(if wait == Wait::Rest { Cut::Refused(CUT_OFF) } else { Cut::Gone }),
@@ -340,7 +351,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let Self { stream, timer, out, deadlines, .. } = self;
+        let Self { stream, service, timer, out, deadlines, .. } = self;
         let (mut written, mut due) = (0, None);
         let done = std::future::poll_fn(|context| {
             loop {
@@ -355,6 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Poll::Pending => {
                         let due = *due.get_or_insert_with(|| Instant::now() + deadlines.write);
                         ready!(timer.poll(due, context));
+                        service.late(Late::Write);
                         return Poll::Ready(Err(Cut::Gone));
                     }
                 }

@@ -4,6 +4,7 @@ use super::head::{MAX_BODY, MAX_HEAD, TOO_LARGE};
 use super::timing::{Deadlines, Stop};
 use super::{Service, answer};
 use crate::http::actor::Peer;
+use crate::metrics::Late;
 use axum::body::Body;
 use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -39,6 +40,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let requests = Arc::new(Requests::default());
     let counted = requests.clone();
+    let late = service.clone();
     let handle = service_fn(move |request| {
         let (service, requests) = (service.clone(), counted.clone());
         requests.begun.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +66,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     tokio::select! {
         _ = connection.as_mut() => return,
         () = stop.told() => is_told = true,
-        () = idle(&requests, &deadlines) => {}
+        () = idle(&requests, &deadlines) => late.late(Late::Idle),
     }
     connection.as_mut().graceful_shutdown();
     // At the end of the server the listener says how long it waits.

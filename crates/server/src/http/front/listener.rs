@@ -6,6 +6,7 @@ use super::http2;
 use super::timing::{Deadlines, Stop};
 use super::{Front, Service};
 use crate::config::Place;
+use crate::metrics::Late;
 use std::fs::{DirBuilder, Permissions};
 use std::io::{Error, ErrorKind, Result};
 use std::net::IpAddr;
@@ -73,7 +74,8 @@ impl Listener {
     /// Serves until `stop` is done, then lets the requests under way end.
     pub async fn serve(self, front: Front, stop: impl Future<Output = ()>) {
         let Front { service, tls, deadlines, connections } = front;
-        let (service, caps) = (Arc::new(service), Caps::new(connections));
+        let caps = Caps::new(connections, service.app.metrics.connections(service.door).clone());
+        let service = Arc::new(service);
         let (tell, told) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
@@ -132,7 +134,8 @@ impl Client {
             shaken = tokio::time::timeout(self.deadlines.handshake, tls.accept(stream)) => shaken,
             () = self.stop.told() => return,
         };
-        let Ok(Ok(stream)) = stream else { return };
+        let Ok(shaken) = stream else { return self.service.late(Late::Handshake) };
+        let Ok(stream) = shaken else { return };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             let Self { service, peer, deadlines, stop, ticket } = self;
             http2::serve(stream, Vec::new(), service, peer, deadlines, stop).await;

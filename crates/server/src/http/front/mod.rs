@@ -10,6 +10,7 @@
 
 use super::{Door, router};
 use crate::app::App;
+use crate::metrics::Late;
 use axum::Router;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
@@ -52,6 +53,11 @@ impl Service {
     /// The routes of a listener.
     pub fn new(app: Arc<App>, door: Door) -> Self {
         Self { router: router::router(app.clone(), door), app, door }
+    }
+
+    /// Counts a connection that is closed by a deadline.
+    fn late(&self, why: Late) {
+        self.app.metrics.connections(self.door).late(why);
     }
 }
 
