@@ -11,20 +11,32 @@ pub(crate) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcde
 /// The 22 digits of a value, most significant first.
 pub const DIGITS: usize = 22;
 
-/// A value as the digits of an id.
-pub fn digits(mut value: u128) -> [u8; DIGITS] {
-    // Ten digits at a time: dividing 128 bits is dear, 64 bits are not.
+/// A value as the digits of an id. Dividing 128 bits is dear, so that is done twice, and the rest in words of 32 bits,
+/// half of which don't wait for the others.
+pub fn digits(value: u128) -> [u8; DIGITS] {
     const TEN: u128 = 62_u128.pow(10);
+    let (rest, low) = (value / TEN, value % TEN);
+    let (high, middle) = (rest / TEN, rest % TEN);
     let mut digits = [b'0'; DIGITS];
-    for ten in digits.rchunks_mut(10) {
-        let mut part = (value % TEN) as u64;
-        value /= TEN;
-        for place in ten.iter_mut().rev() {
-            *place = BASE62[(part % 62) as usize];
-            part /= 62;
-        }
-    }
+    digits[0] = BASE62[(high / 62) as usize % 62];
+    digits[1] = BASE62[(high % 62) as usize];
+    ten(&mut digits[2..12], middle as u64);
+    ten(&mut digits[12..], low as u64);
     digits
+}
+
+fn ten(digits: &mut [u8], value: u64) {
+    const FIVE: u64 = 62_u64.pow(5);
+    let (high, low) = digits.split_at_mut(5);
+    five(high, (value / FIVE) as u32);
+    five(low, (value % FIVE) as u32);
+}
+
+fn five(digits: &mut [u8], mut value: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62[(value % 62) as usize];
+        value /= 62;
+    }
 }
 
 /// The value that [`digits`] writes so, if it does.

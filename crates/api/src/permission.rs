@@ -51,7 +51,7 @@ impl Catalogue {
         if entries.len() > MAX_PERMISSIONS {
             return Err(format!("{} permissions: the catalogue holds at most {MAX_PERMISSIONS}", entries.len()));
         }
-        let places = (0_u8..).zip(&entries).map(|(place, entry)| (entry.name.clone(), place)).collect();
+        let places = (0..=u8::MAX).zip(&entries).map(|(place, entry)| (entry.name.clone(), place)).collect();
         Ok(Self { entries, places })
     }
 

@@ -113,6 +113,15 @@ async fn every_denial_has_its_status(engine: Engine) {
     assert!((8 * DAY..9 * DAY).contains(&left), "{left}");
     let decision = &reply.body["detail"]["decision"];
     assert_eq!((&decision["limit"]["limit"], &decision["limit"]["remaining"]), (&json!(10), &json!(1)));
+    // A rate limit is told as such, and never as a key that isn't one.
+    let limits = json!([{"name": "slow", "limit": 1, "window_seconds": 30}]);
+    let limited = world.key(&account, json!({"name": "k", "rate_limits": limits})).await;
+    let often = async || ask(&world, "", &[("xi-api-key", &limited.secret), ("x-forwarded-for", "192.0.2.1")]).await;
+    assert_eq!(often().await.status, 200);
+    let reply = often().await;
+    reply.is(429, "rate_limit_exceeded");
+    assert_eq!(header(&reply, "retry-after"), "30");
+    assert_eq!(reply.body["detail"]["decision"]["limit"]["name"], "slow");
     let state = async |change: &str, code: &str| {
         world.call("POST", &format!("{}{change}", key.path()), Value::Null).await.ok();
         asks("", "192.0.2.1").await.is(401, code);

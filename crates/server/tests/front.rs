@@ -805,7 +805,8 @@ async fn the_verification_listener_asks_for_no_key_and_manages_nothing() {
         let asked = post("/v1/api-keys/verify", &json!({ "api_key": key.secret }));
         let [answer] = &standing.talk(&asked).await[..] else { panic!("not one answer") };
         let decision: Value = serde_json::from_str(&answer.body).unwrap();
-        assert!(answer.status == 200 && decision["code"].is_string(), "{answer:?}");
+        assert!(answer.status == 200 && decision["code"] == "VALID", "{answer:?}");
+        assert_eq!(decision["workspace_id"], world.workspace.as_str());
         // It asks the store, which lives on the other runtime.
         let ready = b"GET /readyz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
         assert_eq!(standing.talk(ready).await[0].status, 200);
@@ -822,6 +823,113 @@ async fn the_verification_listener_asks_for_no_key_and_manages_nothing() {
     let refused = Listener::bind(&Place::Unix(path.clone())).await.err().unwrap();
     assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+}
+
+/// What may differ between two answers to the same question.
+fn without_ids(answer: Answer) -> (u16, Vec<(String, String)>, Value) {
+    let mut body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    for place in ["/decision_id", "/detail/request_id", "/detail/decision/decision_id"] {
+        if let Some(id) = body.pointer_mut(place) {
+            *id = Value::Null;
+        }
+    }
+    let ours = ["date", "content-length", "x-request-id", "x-trace-id", "connection"];
+    let mut headers: Vec<_> = answer.headers.into_iter().filter(|(name, _)| !ours.contains(&&**name)).collect();
+    headers.sort();
+    (answer.status, headers, body)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_short_way_answers_like_the_long_one() {
+    let world = World::with(Engine::Sqlite, &[("trusted-proxies", "127.0.0.1")]).await;
+    let account = world.account("ci").await;
+    let make = async |body: Value| world.key(&account, body).await.secret;
+    let plain = make(json!({"name": "k", "permissions": ["text_to_speech"]})).await;
+    let listed = make(json!({"name": "k", "allowed_ips": ["192.0.2.0/24"]})).await;
+    let expiring = make(json!({"name": "k", "expires_at": 4_000_000_000_i64, "permissions": []})).await;
+    let capped = make(json!({"name": "k", "character_limit": 10, "rate_limits": [{"name": "r", "limit": 1_000_000, "window_seconds": 1}]})).await;
+    let spent = make(json!({"name": "k", "rate_limits": [{"name": "none", "limit": 0, "window_seconds": 60}]})).await;
+    let standing = Standing::of(&world).await;
+    let secrets = [&plain, &listed, &expiring, &capped, &spent, &world.admin, "stead_nonsense", "", "sk_foreign", "ü"];
+    let asks = [
+        json!({}),
+        json!({"permissions": ["text_to_speech"]}),
+        json!({"permissions": ["voices_read", "text_to_speech"], "ip": "192.0.2.7"}),
+        json!({"ip": "::ffff:192.0.2.7", "cost": 0}),
+        json!({"cost": 11}),
+        json!({"ip": "nowhere"}),
+        json!({"permissions": ["fly"]}),
+    ];
+    let mut valid = 0;
+    for secret in secrets {
+        for ask in &asks {
+            let mut ask = ask.clone();
+            ask["api_key"] = secret.into();
+            if secret == capped && ask["cost"] == 11 {
+                // Refused by either, and each refusal is by the same credits.
+                ask["cost"] = 10_000.into();
+            }
+            let request = |kind: &str| {
+                let body = ask.to_string();
+                let (key, length) = (&world.admin, body.len());
+                format!(
+                    "POST /v1/api-keys/verify HTTP/1.1\r\nHost: h\r\nxi-api-key: {key}\r\nContent-Type: {kind}\r\n\
+                     Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                )
+            };
+            // The short way is for the one spelling that clients send.
+            let long = standing.talk(request("application/json; charset=utf-8").as_bytes()).await.remove(0);
+            let short = standing.talk(request("application/json").as_bytes()).await.remove(0);
+            valid += usize::from(short.body.contains("\"VALID\""));
+            let (long, short) = (without_ids(long), without_ids(short));
+            if ask["cost"] == 11 && long.2["code"] == "VALID" {
+                // Charged twice, once by each.
+                assert_eq!(
+                    short.2["character_count"].as_u64(),
+                    long.2["character_count"].as_u64().map(|count| count + 11)
+                );
+                continue;
+            }
+            if secret == capped {
+                // A use each; how many are left of a million is another matter.
+                assert_eq!((short.0, &short.2["code"]), (long.0, &long.2["code"]), "{ask}");
+                continue;
+            }
+            assert_eq!(short, long, "{ask}");
+        }
+    }
+    assert!(valid > 10, "{valid}");
+    let mut passed = 0;
+    for secret in secrets {
+        for (query, address) in [
+            ("", "192.0.2.7"),
+            ("?permissions=text_to_speech", "192.0.2.7, 127.0.0.1"),
+            ("?permissions=voices_read", "203.0.113.9"),
+            ("?permissions=fly", "192.0.2.7"),
+            ("", "unknown"),
+        ] {
+            let head = format!("xi-api-key: {secret}\r\nX-Forwarded-For: {address}\r\nConnection: close\r\n\r\n");
+            let short = format!("GET /v1/forward-auth{query} HTTP/1.1\r\nHost: h\r\n{head}");
+            let long = World::request(
+                "GET",
+                &format!("/v1/forward-auth{query}"),
+                "",
+                &[("xi-api-key", secret), ("x-forwarded-for", address)],
+                Body::empty(),
+            );
+            let long = world.send(long).await;
+            let short = standing.talk(short.as_bytes()).await.remove(0);
+            passed += usize::from(short.status == 200);
+            let headers = long
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+            let long = Answer { status: long.status.as_u16(), headers: headers.collect(), body: long.text };
+            assert_eq!(without_ids(short), without_ids(long), "{query} {address}");
+        }
+    }
+    assert!(passed > 5, "{passed}");
+    standing.ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

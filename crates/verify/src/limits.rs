@@ -217,6 +217,11 @@ impl Account {
         }
     }
 
+    /// Whether a place is still held.
+    pub fn holds(&self, lease: u128, elapsed: u64) -> bool {
+        self.places.iter().any(|place| place.lease == lease && place.ends > elapsed)
+    }
+
     /// Gives a place back; whether there was one.
     pub fn release(&mut self, lease: u128, elapsed: u64) -> bool {
         let before = self.places.len();

@@ -65,7 +65,7 @@ pub async fn follow(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             () = app.progress.wake.notified() => {}
             _ = stop.changed() => return,
         }
-        match catch_up(&app).await {
+        match catch_up(&app, &stop).await {
             Ok(()) => reachable = true,
             Err(failure) if reachable => {
                 tracing::error!("the change log can't be read: {failure:?}");
@@ -77,7 +77,7 @@ pub async fn follow(app: Arc<App>, mut stop: watch::Receiver<bool>) {
 }
 
 /// Takes in every change that is there now.
-async fn catch_up(app: &Arc<App>) -> Result<(), Failure> {
+async fn catch_up(app: &Arc<App>, stop: &watch::Receiver<bool>) -> Result<(), Failure> {
     let target = app.clone();
     let asked = app.clock.elapsed();
     // A session of its own: it must not wait behind writes that wait for each other.
@@ -85,24 +85,32 @@ async fn catch_up(app: &Arc<App>) -> Result<(), Failure> {
         Taken::All => {}
         Taken::Gap => {
             tracing::warn!("this node was away for longer than the change log reaches back: filling the mirror anew");
-            load(app).await?;
+            refill(app, stop).await;
         }
         Taken::Backwards => {
             tracing::error!(
                 "the store has gone back in time, as after a failover or a restore: filling the mirror anew"
             );
-            app.index.clear();
             app.progress.restart();
-            // Until it succeeds: nothing may be called unknown in between.
-            while let Err(failure) = load(app).await {
-                tracing::error!("the mirror can't be filled: {failure:?}");
-                tokio::time::sleep(POLL).await;
-            }
-            app.index.filled();
+            refill(app, stop).await;
         }
     }
     app.progress.confirm(asked);
     Ok(())
+}
+
+/// Fills the mirror from nothing: what the store no longer says, or what is no longer trusted, must not stay. Until it
+/// succeeds nothing is decided.
+async fn refill(app: &Arc<App>, stop: &watch::Receiver<bool>) {
+    app.index.clear();
+    while let Err(failure) = load(app).await {
+        tracing::error!("the mirror can't be filled: {failure:?}");
+        if *stop.borrow() {
+            return;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    app.index.filled();
 }
 
 /// What became of following.

@@ -13,6 +13,10 @@ use stead_verify::limits::MAX_RATE_LIMITS;
 
 /// Most networks of a key (wire §7.2).
 const MAX_NETWORKS: usize = 100;
+/// Most mistakes that are told of one body.
+pub const MAX_MISTAKES: usize = 100;
+/// Most things of a kind that a concurrency limit can allow at once.
+pub const MAX_AT_ONCE: i64 = 10_000;
 /// Numbers on the wire must be exact in every client: up to 2^53 − 1.
 pub const MAX_NUMBER: i64 = 9_007_199_254_740_991;
 
@@ -47,7 +51,10 @@ impl<'a> Fields<'a> {
 
     /// Notes a mistake in a field.
     pub fn mistake(&mut self, name: &str, kind: &str, message: impl Into<String>) {
-        self.mistakes.push(field_error(&["body", name], kind, message));
+        // Nobody reads more, and a small body could make millions.
+        if self.mistakes.len() < MAX_MISTAKES {
+            self.mistakes.push(field_error(&["body", name], kind, message));
+        }
     }
 
     /// The value, unless it is absent or null.
@@ -206,9 +213,11 @@ impl<'a> Fields<'a> {
     }
 
     fn item_mistake(&mut self, name: &str, place: usize, kind: &str, message: &str) {
-        let mut mistake = field_error(&["body", name], kind, message);
-        mistake.loc.push(place.into());
-        self.mistakes.push(mistake);
+        if self.mistakes.len() < MAX_MISTAKES {
+            let mut mistake = field_error(&["body", name], kind, message);
+            mistake.loc.push(place.into());
+            self.mistakes.push(mistake);
+        }
     }
 
     /// Rate limits, or absent.

@@ -4,6 +4,7 @@ use super::reply::{Answer, json};
 use crate::app::App;
 use crate::error::Failure;
 use crate::store::Tx;
+use crate::verify::freshness;
 use axum::extract::State;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,9 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Answer {
     let unready = |message: &str| Failure::refused(ErrorCode::ServiceUnavailable, message);
     if !app.ready.load(Ordering::Acquire) {
         return Err(unready("The mirror is being filled."));
+    }
+    if app.index.is_filling() || freshness(&app).is_err() {
+        return Err(unready("The mirror is behind."));
     }
     if *app.store.broken().borrow() {
         return Err(unready("The store has failed and must be restarted."));

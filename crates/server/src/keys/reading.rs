@@ -306,8 +306,10 @@ pub async fn get(
 
 /// The key that asks.
 pub async fn own(app: &Arc<App>, caller: &Caller) -> Result<OwnApiKey, Failure> {
-    let (worker, asker) = (app.clone(), caller.key().cloned().ok_or_else(not_found)?);
+    let (worker, caller, asker) = (app.clone(), caller.clone(), caller.key().cloned().ok_or_else(not_found)?);
     let read = move |tx: &mut Tx<'_>| {
+        let workspace = workspaces::find(tx, &asker.workspace_id)?.ok_or_else(not_found)?;
+        members::authorize(tx, &worker.ring, &caller, &workspace, worker.clock.now())?;
         let row = queries::find(tx, &asker.workspace_id, asker.id.as_str())?.ok_or_else(not_found)?;
         let used = queries::last_used(tx, &asker.workspace_id, &asker.id)?;
         let service_account_name = members::name(tx, &asker.workspace_id, &asker.principal_id)?;

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::error::{Failure, field_error};
 use crate::feed::mutation::Committed;
 use crate::http::extract::{Ids, JsonObject, Query, id};
-use crate::http::fields::{Fields, MAX_NUMBER};
+use crate::http::fields::{Fields, MAX_AT_ONCE, MAX_NUMBER};
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::Caller;
 use crate::seal::hex;
@@ -35,9 +35,9 @@ pub async fn create(State(app): State<Arc<App>>, caller: Caller, Ids([account]):
         allowed_ips: fields.networks("allowed_ips"),
         rate_limits: fields.rate_limits("rate_limits"),
         third_party_disable_allowed: fields.boolean("third_party_disable_allowed"),
-        tts_concurrency_limit: fields.number("tts_concurrency_limit", 0, MAX_NUMBER),
-        dubbing_concurrency_limit: fields.number("dubbing_concurrency_limit", 0, MAX_NUMBER),
-        music_concurrency_limit: fields.number("music_concurrency_limit", 0, MAX_NUMBER),
+        tts_concurrency_limit: fields.number("tts_concurrency_limit", 0, MAX_AT_ONCE),
+        dubbing_concurrency_limit: fields.number("dubbing_concurrency_limit", 0, MAX_AT_ONCE),
+        music_concurrency_limit: fields.number("music_concurrency_limit", 0, MAX_AT_ONCE),
     };
     fields.refuse_token("permissions");
     let new = fields.finish(new)?;
@@ -95,9 +95,9 @@ pub async fn update(
         allowed_ips: fields.networks_change("allowed_ips"),
         rate_limits: fields.rate_limits_change("rate_limits"),
         third_party_disable_allowed: fields.boolean_change("third_party_disable_allowed"),
-        tts_concurrency_limit: fields.number_change("tts_concurrency_limit", 0, MAX_NUMBER),
-        dubbing_concurrency_limit: fields.number_change("dubbing_concurrency_limit", 0, MAX_NUMBER),
-        music_concurrency_limit: fields.number_change("music_concurrency_limit", 0, MAX_NUMBER),
+        tts_concurrency_limit: fields.number_change("tts_concurrency_limit", 0, MAX_AT_ONCE),
+        dubbing_concurrency_limit: fields.number_change("dubbing_concurrency_limit", 0, MAX_AT_ONCE),
+        music_concurrency_limit: fields.number_change("music_concurrency_limit", 0, MAX_AT_ONCE),
         expires_at_unix: fields.expiry_change(),
     };
     let change = fields.finish(change)?;

@@ -19,9 +19,6 @@ use stead_verify::decide::{Ask, missing};
 use stead_verify::index::KeyRecord;
 use stead_verify::permissions::PermissionSet;
 
-/// Most different mistakes of proxies that are logged; strangers could make up any number.
-const COMPLAINTS: usize = 16;
-
 /// What the settings say about the proxies in front.
 #[derive(Clone, Default)]
 pub struct Proxies {
@@ -31,7 +28,7 @@ pub struct Proxies {
     pub key_header: Option<String>,
     /// What requests need by their method and path.
     pub rules: Option<Arc<PathRules>>,
-    complaints: Arc<Mutex<HashSet<String>>>,
+    complaints: Arc<Mutex<HashSet<&'static str>>>,
     /// The last query of a proxy and what it asks for.
     last: Arc<RwLock<(String, Wanted)>>,
 }
@@ -130,10 +127,10 @@ impl Proxies {
     }
 
     /// The refusal of a question that no proxy should ask. The operator hears of it once, the client nothing.
-    fn misconfigured(&self, mistake: &str) -> Failure {
+    fn misconfigured(&self, mistake: &'static str) -> Failure {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        if complaints.len() < COMPLAINTS && complaints.insert(mistake.to_owned()) {
-            tracing::error!("a proxy asks what can't be answered, so all its requests are refused: {mistake}");
+        if complaints.insert(mistake) {
+            tracing::error!("a proxy asks what can't be answered, and the request is refused: {mistake}");
         }
         Failure::refused(
             ErrorCode::ProxyMisconfigured,
@@ -147,16 +144,14 @@ impl Wanted {
     pub fn read(app: &App, parameters: impl Iterator<Item = (String, String)>) -> Result<Self, Failure> {
         let mut wanted = Self::default();
         let mut seen = HashSet::new();
-        let mistake = |text: &str| Err(app.proxies.misconfigured(text));
+        let mistake = |text: &'static str| Err(app.proxies.misconfigured(text));
         for (name, value) in parameters {
             match name.as_str() {
                 "permissions" => {
                     for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
                         let Some(place) = app.catalogue.place(name) else {
-                            // Only what could be a permission's name: somebody may have put a key there.
-                            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-                            let shown = if name.len() <= 64 && name.bytes().all(plain) { name } else { "a name" };
-                            return mistake(&format!("permissions: {shown} is not in the catalogue"));
+                            // Never the name itself: somebody may have put a key there.
+                            return mistake("permissions: a name is not in the catalogue");
                         };
                         wanted.permissions.insert(place);
                     }
@@ -203,7 +198,9 @@ pub fn attempt(app: &App, visit: &Visit<'_>) -> Result<Attempted, Failure> {
     let wanted = needs.as_ref().map_or_else(|_| Wanted::default(), |(wanted, _)| *wanted);
     let Seen { ip, hop } = visit.seen;
     let ask = Ask { permissions: wanted.permissions, ip, hop, cost: wanted.cost, concurrency: None };
-    let verdict = match super::attempt(app, visit.secret, &ask, Manner { via: visit.via, ..Manner::default() })? {
+    // What no rule fits is refused whatever the key says: nothing is taken for it, nor counted as a yes.
+    let manner = Manner { via: visit.via, is_rehearsal: needs.is_err(), ..Manner::default() };
+    let verdict = match super::attempt(app, visit.secret, &ask, manner)? {
         Attempt::Decided(verdict) => verdict,
         Attempt::Short(key) => return Ok(Attempted::Short(key, ask.cost)),
     };

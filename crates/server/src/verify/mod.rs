@@ -86,9 +86,10 @@ pub struct Manner<'a> {
 }
 
 /// What came of an attempt.
+#[allow(clippy::large_enum_variant, reason = "nearly always the large one, which would be allocated for each question")]
 pub enum Attempt {
     /// A decision.
-    Decided(Box<Verdict>),
+    Decided(Verdict),
     /// More credits have to be leased first, for this key.
     Short(Box<KeyRecord>),
 }
@@ -97,11 +98,15 @@ pub enum Attempt {
 pub async fn verify(app: &Arc<App>, presented: &str, ask: &Ask, manner: Manner<'_>) -> Result<Verdict, Failure> {
     for _ in 0..ATTEMPTS {
         match attempt(app, presented, ask, manner)? {
-            Attempt::Decided(verdict) => return Ok(*verdict),
+            Attempt::Decided(verdict) => return Ok(verdict),
             Attempt::Short(key) => credits::lease(app, &key, ask.cost).await?,
         }
     }
     Err(too_many())
+}
+
+fn filling() -> Failure {
+    Failure::refused(ErrorCode::NotYetAvailable, "The mirror of all keys is being filled anew.")
 }
 
 fn too_many() -> Failure {
@@ -122,10 +127,11 @@ pub fn attempt(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Res
 fn find_and_judge(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> Result<Attempt, Failure> {
     let now = app.clock.now();
     let mark = app.index.mark();
-    let Some(key) = find(app, presented, manner.within) else {
-        if mark % 2 == 1 || mark != app.index.mark() {
-            return Err(Failure::refused(ErrorCode::NotYetAvailable, "The mirror of all keys is being filled anew."));
-        }
+    let found = find(app, presented, manner.within);
+    if !mark.is_multiple_of(2) || (found.is_none() && mark != app.index.mark()) {
+        return Err(filling());
+    }
+    let Some(key) = found else {
         let code =
             if app.format.inspect(presented).is_err() { DecisionCode::Malformed } else { DecisionCode::NotFound };
         let verdict = Verdict { key: None, ..verdict(app, now, code, ask) };
@@ -133,7 +139,7 @@ fn find_and_judge(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> 
             app.decisions.note(workspace, &verdict);
         }
         count(app, manner.via, &verdict);
-        return Ok(Attempt::Decided(Box::new(verdict)));
+        return Ok(Attempt::Decided(verdict));
     };
     Ok(judge(app, key, ask, manner, now))
 }
@@ -160,7 +166,7 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
     }
     if !manner.is_rehearsal {
         count(app, manner.via, &verdict);
-        if verdict.code == DecisionCode::Valid && app.index.touch(key.place(), now) {
+        if verdict.code == DecisionCode::Valid && app.index.touch(&key, now) {
             app.unsaved.push(key.place());
         }
         verdict.key = Some(key);
@@ -169,10 +175,10 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
         {
             app.decisions.note(&app.index.workspace(key).id, &verdict);
         }
-        return Attempt::Decided(Box::new(verdict));
+        return Attempt::Decided(verdict);
     }
     verdict.key = Some(key);
-    Attempt::Decided(Box::new(verdict))
+    Attempt::Decided(verdict)
 }
 
 /// Counts a decision. Where denials are traced, its id, which is random, draws the sample.
@@ -208,10 +214,14 @@ fn take(app: &App, key: &KeyRecord, account: &mut Account, verdict: &mut Verdict
     let (limits, asked) = (key.limits.as_deref(), verdict.ask);
     let mut standing = account.standing(key.bits(), limits, &asked, elapsed);
     if earlier.is_some() {
-        // It has had its turn: nothing of it is taken twice, and what has run out since doesn't matter.
+        // Charged already. It is one more use all the same: whoever could say the same id over and over would have no
+        // rate limit.
         verdict.ask.cost = 0;
+    }
+    // A place that it was given and that is still held is its own.
+    let place = earlier.flatten().filter(|lease| lease.bits().is_some_and(|bits| account.holds(bits, elapsed)));
+    if place.is_some() {
         standing.under_way = 0;
-        standing.rates.iter_mut().for_each(|rate| rate.retry_after = 0);
     }
     verdict.before = standing;
     verdict.code = decide(key, &standing, &verdict.ask, verdict.at);
@@ -230,23 +240,20 @@ fn take(app: &App, key: &KeyRecord, account: &mut Account, verdict: &mut Verdict
         if cost > 0 && is_countable && !account.credits.spend(cost, elapsed) {
             return false;
         }
-        if earlier.is_none() {
-            if let Some(limits) = limits {
-                let lease = LeaseId::from_random(app.entropy.id());
-                account.take(key.bits(), limits, &asked, elapsed, lease.bits().unwrap_or_default());
-                let is_limited = asked.concurrency.is_some_and(|(kind, _)| limits.concurrency[kind as usize].is_some());
-                if let (true, Some((_, seconds)), Some(bits)) = (is_limited, asked.concurrency, lease.bits()) {
-                    app.places.taken(app, key, bits, elapsed + u64::from(seconds) * 1_000_000);
-                    verdict.lease = Some(lease);
-                }
-            }
-            if let Some(request) = request {
-                app.requests.keep(request, verdict.lease.as_ref(), verdict.at);
+        if let Some(limits) = limits {
+            let lease = LeaseId::from_random(app.entropy.id());
+            let asked = Ask { concurrency: asked.concurrency.filter(|_| place.is_none()), ..asked };
+            account.take(key.bits(), limits, &asked, elapsed, lease.bits().unwrap_or_default());
+            let is_limited = asked.concurrency.is_some_and(|(kind, _)| limits.concurrency[kind as usize].is_some());
+            if let (true, Some((_, seconds)), Some(bits)) = (is_limited, asked.concurrency, lease.bits()) {
+                app.places.taken(app, key, bits, elapsed + u64::from(seconds) * 1_000_000);
+                verdict.lease = Some(lease);
             }
         }
-    }
-    if let Some(lease) = earlier {
-        verdict.lease = lease;
+        verdict.lease = verdict.lease.take().or(place);
+        if let Some(request) = request {
+            app.requests.keep(request, verdict.lease.as_ref(), verdict.at);
+        }
     }
     verdict.after = account.standing(key.bits(), limits, &asked, elapsed);
     true
@@ -255,6 +262,9 @@ fn take(app: &App, key: &KeyRecord, account: &mut Account, verdict: &mut Verdict
 /// For how many seconds this node could not confirm its state, if that is to be told; fails where it is so long that
 /// nothing may be decided by it.
 pub fn freshness(app: &App) -> Result<Option<u64>, Failure> {
+    if app.index.is_filling() {
+        return Err(filling());
+    }
     let stale = if app.store.is_shared() { app.progress.staleness(app.clock.elapsed()) } else { 0 };
     if stale > app.limits.max_staleness {
         let message = "This node has not heard from the store for too long to decide.";

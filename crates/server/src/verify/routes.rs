@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::http::actor::Scope;
 use crate::http::extract::{Ids, JsonBytes, JsonObject, parse};
-use crate::http::fields::{Fields, object, within};
+use crate::http::fields::{Fields, MAX_MISTAKES, object, within};
 use crate::http::reply::{self, Answer, json, json_bytes, no_store};
 use crate::keys;
 use crate::members::{self, Caller};
@@ -21,6 +21,7 @@ use stead_api::error::ErrorCode;
 use stead_api::id::{DecisionId, KeyId, LeaseId, WorkspaceId};
 use stead_api::verify::Asked;
 use stead_verify::index::KeyRecord;
+use tokio::time::Instant;
 
 /// How long a verification waits for the state it asks for.
 const AT_LEAST: Duration = Duration::from_secs(1);
@@ -33,20 +34,21 @@ const MAX_BATCH: usize = 1000;
 pub async fn verify_api_key(State(app): State<Arc<App>>, scope: Scope, JsonBytes(body): JsonBytes) -> Answer {
     let question = question::read(&app, &body)?;
     let mut out = Vec::with_capacity(512);
-    answer(&app, Via::Verify, scope.0.as_ref(), &question, &mut out).await?;
+    let until = Instant::now() + AT_LEAST;
+    answer(&app, (Via::Verify, until), scope.0.as_ref(), &question, &mut out).await?;
     Ok(no_store(json_bytes(out)))
 }
 
 /// Answers a question, behind what is in `out`.
 async fn answer(
     app: &Arc<App>,
-    via: Via,
+    (via, until): (Via, Instant),
     within: Option<&WorkspaceId>,
     question: &Question,
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     if let Some(revision) = question.at_least {
-        let reached = tokio::time::timeout(AT_LEAST, app.progress.reach(revision)).await;
+        let reached = tokio::time::timeout_at(until, app.progress.reach(revision)).await;
         reached.map_err(|_| {
             Failure::refused(ErrorCode::NotYetAvailable, "The state asked for with at_least has not arrived here yet.")
         })?;
@@ -88,13 +90,15 @@ pub async fn verify_api_keys(
     JsonBytes(body): JsonBytes<MAX_BATCH_BODY>,
 ) -> Answer {
     let questions = batch(&app, &body)?;
+    // They wait for the states they ask for together, not one after the other.
+    let until = Instant::now() + AT_LEAST;
     let mut out = b"{\"results\":[".to_vec();
     for (place, question) in questions.iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
         let start = out.len();
-        if let Err(failure) = answer(&app, Via::Batch, scope.0.as_ref(), question, &mut out).await {
+        if let Err(failure) = answer(&app, (Via::Batch, until), scope.0.as_ref(), question, &mut out).await {
             // The questions before it may have been charged for, so the others' answers must go out.
             out.truncate(start);
             let (code, message) = reply::told(&failure);
@@ -134,6 +138,9 @@ fn batch(app: &App, body: &[u8]) -> Result<Vec<Question>, Failure> {
             Ok(question) => questions.push(question),
             Err(Failure::Invalid(found)) => {
                 mistakes.extend(found.into_iter().map(|mistake| within(mistake, "requests", place)));
+                if mistakes.len() >= MAX_MISTAKES {
+                    break;
+                }
             }
             Err(other) => return Err(other),
         }

@@ -108,7 +108,7 @@ for mistake in [{"permissions": "no_such"}, {"cost": "-1"}, {"cost": "x"}, {"res
 # A limit.
 allowed(check(path="/paid", headers=key("poor")), world["poor_account"])
 detail, headers = denied(check(path="/paid", headers=key("poor")), 429, "usage_exceeded")
-assert int(headers["retry-after"]) > 0 and detail["decision"]["character_limit"] == 5, detail
+assert int(headers["retry-after"]) > 0 and detail["decision"]["limit"]["limit"] == 5, detail
 
 # What is no question.
 def raw(octets):

@@ -350,6 +350,11 @@ impl KeyIndex {
         self.filling.load(Ordering::SeqCst)
     }
 
+    /// Whether it is being filled anew, so that nothing is known for sure.
+    pub fn is_filling(&self) -> bool {
+        !self.mark().is_multiple_of(2)
+    }
+
     /// The end of what [`KeyIndex::clear`] began.
     pub fn filled(&self) {
         self.filling.fetch_add(1, Ordering::SeqCst);
@@ -380,9 +385,11 @@ impl KeyIndex {
     }
 
     /// Notes that a key was accepted; whether the store has to be told, i.e. nothing was waiting before.
-    pub fn touch(&self, place: Place, now: Timestamp) -> bool {
-        let shard = self.read(place.shard());
-        let Some(record) = shard.get(place.within()) else { return false };
+    pub fn touch(&self, key: &KeyRecord, now: Timestamp) -> bool {
+        let shard = self.read(key.place.shard());
+        // Another key may have the place by now.
+        let record = shard.get(key.place.within()).filter(|record| join(record.id) == key.id);
+        let Some(record) = record else { return false };
         record.last_used.fetch_max(now.0, Ordering::SeqCst);
         // Read first: most uses find that the key waits already, and then write to no shared line but the one above.
         !record.use_waits.load(Ordering::SeqCst) && !record.use_waits.swap(true, Ordering::SeqCst)

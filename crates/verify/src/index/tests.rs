@@ -66,13 +66,13 @@ fn an_older_version_changes_nothing_and_a_newer_one_keeps_the_last_use() {
     put(&index, key(1, 2));
     let found = index.find(&digest(1)).unwrap();
     assert!(found.disabled);
-    assert!(index.touch(found.place(), Timestamp(7)) && !index.touch(found.place(), Timestamp(9)));
+    assert!(index.touch(&found, Timestamp(7)) && !index.touch(&found, Timestamp(9)));
     put(&index, key(1, 3));
     let found = index.find(&digest(1)).unwrap();
     assert!(!found.disabled);
     assert_eq!(index.last_used(found.place()), Some(Timestamp(9)));
     assert_eq!(index.take_use(found.place()).unwrap().2, Timestamp(9));
-    assert!(index.touch(found.place(), Timestamp(10)));
+    assert!(index.touch(&found, Timestamp(10)));
     // Another secret for the same key: the old one is nobody's.
     put(&index, KeyFacts { digest: digest(2), ..key(1, 4) });
     assert!(index.find(&digest(1)).is_none());
