@@ -13,6 +13,7 @@ pub const DIGITS: usize = 22;
 
 /// A value as the digits of an id. Dividing 128 bits is dear, so that is done twice, and the rest in words of 32 bits,
 /// half of which don't wait for the others.
+#[allow(clippy::cast_possible_truncation, reason = "remainders of numbers that fit")]
 pub fn digits(value: u128) -> [u8; DIGITS] {
     const TEN: u128 = 62_u128.pow(10);
     let (rest, low) = (value / TEN, value % TEN);
@@ -25,6 +26,7 @@ pub fn digits(value: u128) -> [u8; DIGITS] {
     digits
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "remainders of numbers that fit")]
 fn ten(digits: &mut [u8], value: u64) {
     const FIVE: u64 = 62_u64.pow(5);
     let (high, low) = digits.split_at_mut(5);

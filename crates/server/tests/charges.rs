@@ -243,6 +243,8 @@ async fn what_was_forfeited_is_not_counted_as_used_as_well() {
     let here = World::new(Engine::Postgres).await;
     let key = capped(&here, 10_000).await;
     let there = here.another(pepper()).await;
+    // A lease is a tenth of what was used.
+    assert_eq!(charge(&here, &key.secret, 1000).await, Ok(Some(1000)));
     assert_eq!(charge(&here, &key.secret, 40).await, Ok(Some(40)));
     // By clocks that differ: the lease's own time is not over yet.
     here.clock.advance(200);
@@ -257,7 +259,7 @@ async fn what_was_forfeited_is_not_counted_as_used_as_well() {
     let used = here.count("SELECT CAST(SUM(used) AS BIGINT) FROM credits").await;
     let forfeited = here.count("SELECT CAST(SUM(forfeited) AS BIGINT) FROM credits").await;
     let leased = here.count("SELECT CAST(SUM(leased) AS BIGINT) FROM credits").await;
-    assert_eq!((used, forfeited, leased), (1, 100, 0));
+    assert_eq!((used, forfeited, leased), (1001, 100, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -265,6 +267,7 @@ async fn a_lease_that_ran_out_is_not_spent_from() {
     let here = World::with(Engine::Postgres, &[("max-staleness", "600")]).await;
     let key = capped(&here, 10_000).await;
     let there = here.another(pepper()).await;
+    assert_eq!(charge(&here, &key.secret, 1000).await, Ok(Some(1000)));
     assert_eq!(charge(&here, &key.secret, 1).await, Ok(Some(1)));
     here.clock.advance(200);
     // A node's own lease is its own to settle, however late.
@@ -278,7 +281,7 @@ async fn a_lease_that_ran_out_is_not_spent_from() {
     here.tamper("ALTER TABLE away RENAME TO credit_leases").await;
     assert_eq!(charge(&here, &key.secret, 1).await, Ok(Some(1)));
     // All that is left, and not one more, on either node.
-    assert_eq!(charge(&here, &key.secret, 9899).await, Ok(Some(9899)));
+    assert_eq!(charge(&here, &key.secret, 8899).await, Ok(Some(8899)));
     for node in [&here, &there] {
         assert_eq!(charge(node, &key.secret, 1).await, Ok(None));
     }
@@ -293,8 +296,13 @@ async fn what_another_node_holds_is_a_hundredth_and_comes_back() {
         let here = World::new(Engine::Postgres).await;
         let key = capped(&here, cap).await;
         let there = here.another(pepper()).await;
-        assert_eq!(charge(&here, &key.secret, 1).await, Ok(Some(1)));
-        let (left, held) = (cap - 1, (cap / 100).max(1) - 1);
+        let before = cap / 10;
+        if before > 0 {
+            assert_eq!(charge(&here, &key.secret, before).await, Ok(Some(before)));
+        }
+        let last = u64::from(before < cap);
+        assert_eq!(charge(&here, &key.secret, last).await, Ok(Some(last)));
+        let (left, held) = (cap - before - last, (cap / 100).max(1) - 1);
         if held > 0 {
             assert_eq!(charge(&there, &key.secret, left - held + 1).await, Ok(None));
         }

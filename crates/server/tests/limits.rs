@@ -48,14 +48,14 @@ async fn a_rate_limit_says_which_it_is_and_when_to_come_again(engine: Engine) {
     assert_eq!(ask(&world, &key.secret, json!({})).await["code"], "RATE_LIMITED");
     world.clock.elapse(1);
     assert_eq!(ask(&world, &key.secret, json!({})).await["code"], "VALID");
-    // The same request is one use.
+    // The same request, sent again, is charged once, but it is a use each time.
     world.clock.elapse(5);
-    for _ in 0..3 {
-        assert_eq!(ask(&world, &key.secret, json!({"request_id": "r", "cost": 1})).await["code"], "VALID");
-    }
+    let again = async || ask(&world, &key.secret, json!({"request_id": "r", "cost": 1})).await;
+    assert_eq!(again().await["character_count"], 1);
+    assert_eq!(again().await["code"], "RATE_LIMITED");
+    world.clock.elapse(5);
+    assert_eq!(again().await["character_count"], 1);
     // Both limits are reached now, and the one that takes longer is named.
-    world.clock.elapse(10);
-    assert_eq!(ask(&world, &key.secret, json!({})).await["code"], "VALID");
     assert_eq!(ask(&world, &key.secret, json!({})).await["limit"]["name"], "hourly");
     // Setting the wall clock moves no limit.
     world.clock.advance(DAY);
@@ -114,6 +114,11 @@ async fn concurrency_is_held_until_it_is_released_or_ends(engine: Engine) {
     let again = json!({"concurrency": "tts", "request_id": "r"});
     let lease = ask(&world, &key.secret, again.clone()).await["lease_id"].clone();
     assert_eq!(ask(&world, &key.secret, again).await["lease_id"], lease);
+    assert_eq!(take(60).await["code"], "RATE_LIMITED");
+    // But not one that was given back: then it takes another, like everybody.
+    release(&world, &world.admin, &lease).await.ok();
+    let another = ask(&world, &key.secret, json!({"concurrency": "tts", "request_id": "r"})).await["lease_id"].clone();
+    assert!(another.is_string() && another != lease);
     assert_eq!(take(60).await["code"], "RATE_LIMITED");
     world.clock.elapse(60);
     assert_eq!(take(60).await["code"], "VALID");

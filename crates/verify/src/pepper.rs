@@ -211,7 +211,7 @@ mod tests {
     fn what_is_hashed_in_one_block_is_hashed_by_the_book() {
         for length in 0..130_u8 {
             let text: String =
-                (0..length).map(|place| char::from(b'!' + (place.wrapping_mul(37) + length) % 90)).collect();
+                (0..length).map(|place| char::from(b'!' + place.wrapping_mul(37).wrapping_add(length) % 90)).collect();
             let hash: Digest = Sha256::digest(&text).into();
             assert_eq!(sha256(&text), hash, "{length}");
             let key = [length; 32];

@@ -74,6 +74,11 @@ impl Progress {
         self.seqs.iter().map(|seq| seq.load(Ordering::Acquire)).sum()
     }
 
+    /// The state of all workspaces that the mirror has reached, to be told of one of them once it is known which.
+    pub fn reached(&self) -> Reached {
+        Reached(std::array::from_fn(|bucket| self.seqs[bucket].load(Ordering::Acquire)))
+    }
+
     /// Whether the mirror has reached a revision.
     pub fn has(&self, revision: Revision) -> bool {
         self.seqs[revision.bucket].load(Ordering::Acquire) >= revision.seq
@@ -109,6 +114,17 @@ impl Progress {
     fn advance(&self, bucket: usize, seq: i64) {
         self.seqs[bucket].fetch_max(seq, Ordering::AcqRel);
         self.moved.notify_waiters();
+    }
+}
+
+/// How far a mirror had come.
+pub struct Reached([i64; BUCKETS]);
+
+impl Reached {
+    /// For a workspace.
+    pub fn of(&self, workspace: &WorkspaceId) -> Revision {
+        let bucket = bucket(workspace);
+        Revision { bucket, seq: self.0[bucket] }
     }
 }
 

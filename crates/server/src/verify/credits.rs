@@ -158,7 +158,8 @@ fn unavailable(why: &str) -> Failure {
 /// than that, and at most a hundredth of the cap. Where other nodes charge, too, what one holds the others miss.
 fn size(cap: Option<u64>, used: u64, is_shared: bool) -> u64 {
     let hundredth = cap.map_or(u64::MAX, |cap| cap / 100);
-    let (least, most) = if is_shared { (1, hundredth.max(1)) } else { (LEAST, hundredth.max(MOST)) };
+    let is_missed = is_shared && cap.is_some();
+    let (least, most) = if is_missed { (1, hundredth.max(1)) } else { (LEAST, hundredth.max(MOST)) };
     (used / 10).clamp(least, most)
 }
 

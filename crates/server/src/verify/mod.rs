@@ -166,8 +166,8 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
     }
     if !manner.is_rehearsal {
         count(app, manner.via, &verdict);
-        if verdict.code == DecisionCode::Valid && app.index.touch(&key, now) {
-            app.unsaved.push(key.place());
+        if verdict.code == DecisionCode::Valid {
+            note_use(app, &key, now);
         }
         verdict.key = Some(key);
         if let Some(key) = &verdict.key
@@ -179,6 +179,13 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
     }
     verdict.key = Some(key);
     Attempt::Decided(verdict)
+}
+
+/// Notes that a key was accepted.
+fn note_use(app: &App, key: &KeyRecord, now: Timestamp) {
+    if app.index.touch(key, now) {
+        app.unsaved.push(key.place());
+    }
 }
 
 /// Counts a decision. Where denials are traced, its id, which is random, draws the sample.

@@ -8,7 +8,7 @@ use super::answer::{Beside, write};
 use super::forward_auth;
 use super::proxies::Sender;
 use super::question::Plain;
-use super::{Attempt, Manner, attempt, find, freshness, judge};
+use super::{Attempt, Manner, attempt, find, freshness, note_use};
 use crate::app::App;
 use crate::error::Failure;
 use crate::http::Door;
@@ -17,9 +17,11 @@ use crate::http::reply::{Written, written};
 use crate::metrics::Via;
 use std::cell::Cell;
 use std::net::IpAddr;
-use stead_api::id::{DIGITS, RequestId, WorkspaceId, digits};
+use stead_api::id::{DIGITS, RequestId, digits};
 use stead_api::verify::DecisionCode;
-use stead_verify::decide::{Ask, Hop};
+use stead_verify::decide::{Ask, Hop, decide};
+use stead_verify::index::KeyRecord;
+use stead_verify::limits::Standing;
 
 /// Answers a request if it is one of the plain ones: then a complete HTTP/1.1 response was appended to `out`. Otherwise
 /// nothing was, and the router answers.
@@ -54,7 +56,8 @@ fn answer_verify(app: &App, door: Door, peer: Option<IpAddr>, head: &Head<'_>, b
         app.metrics.answered_quickly(Via::Verify, 200);
         let id = request_id(app);
         let id = std::str::from_utf8(&id).unwrap_or_default();
-        let (extra, kind) = (Extra::new(id), Some("application/json"));
+        let (mut extra, kind) = (Extra::new(id), Some("application/json"));
+        extra.push("cache-control", "no-store");
         write_head(out, 200, app.clock.now(), head.persistence, kind, json.len(), extra.all());
         out.extend_from_slice(&json);
     }
@@ -73,6 +76,7 @@ fn answer_forward_auth(app: &App, peer: Option<IpAddr>, head: &Head<'_>, out: &m
     match attempted {
         Ok(Attempted::Admitted(admitted)) => {
             app.metrics.answered_quickly(Via::ForwardAuth, 200);
+            extra.push("cache-control", "no-store");
             let identity = admitted.identity(app);
             for (name, value) in &identity {
                 extra.push(name, value);
@@ -101,10 +105,9 @@ fn answer_forward_auth(app: &App, peer: Option<IpAddr>, head: &Head<'_>, out: &m
 struct Extra<'a>([(&'a str, &'a str); 9], usize);
 
 impl<'a> Extra<'a> {
-    /// What every answer of a verification says.
+    /// What every answer says.
     fn new(id: &'a str) -> Self {
         let mut extra = Self([("", ""); 9], 0);
-        extra.push("cache-control", "no-store");
         extra.push("x-content-type-options", "nosniff");
         extra.push("x-request-id", id);
         extra.push("x-trace-id", id);
@@ -149,31 +152,33 @@ fn verify(
 ) -> bool {
     let Ok(plain) = serde_json::from_slice::<Plain<'_>>(body) else { return false };
     let Some(ask) = plain.ask(app) else { return false };
-    let within = match door {
+    let caller = match door {
         Door::Verification => None,
         Door::Public => match presented.and_then(|presented| caller(app, presented, peer)) {
-            Some(workspace) => Some(workspace),
+            Some(caller) => Some(caller),
             None => return false,
         },
     };
+    let within = caller.as_ref().map(|caller| &app.index.workspace(caller).id);
     let Ok(stale_seconds) = freshness(app) else { return false };
-    let mut revision = within.map(|workspace| app.progress.of(workspace));
+    // Before the decision, which may then be by a newer state, never by an older one.
+    let reached = app.progress.reached();
     let manner = Manner { within, via: Via::Verify, ..Manner::default() };
     let Ok(Attempt::Decided(verdict)) = attempt(app, &plain.api_key, &ask, manner) else { return false };
-    if let (None, Some(key)) = (within, &verdict.key) {
-        revision = Some(app.progress.of(&app.index.workspace(key).id));
-    }
+    let workspace = within.or(verdict.key.as_ref().map(|key| &app.index.workspace(key).id));
+    let revision = workspace.map(|workspace| reached.of(workspace));
     write(app, &verdict, &Beside { revision, stale_seconds, ..Beside::default() }, out);
+    if let Some(caller) = &caller {
+        // Noted only now: a question that is left to the router is judged there, with its caller.
+        app.metrics.decided(Via::Management, DecisionCode::Valid);
+        note_use(app, caller, verdict.at);
+    }
     true
 }
 
-/// The workspace of a key that may ask; `None` if it may not, or if asking takes something of its limits.
-fn caller<'a>(app: &'a App, presented: &str, peer: Option<IpAddr>) -> Option<&'a WorkspaceId> {
+/// The key that asks; `None` if it may not, or if asking takes something of its limits.
+fn caller(app: &App, presented: &str, peer: Option<IpAddr>) -> Option<KeyRecord> {
     let key = find(app, presented, None).filter(|key| key.limits.is_none())?;
-    let workspace = &app.index.workspace(&key).id;
     let ask = Ask { permissions: app.may_ask, ip: peer, hop: Hop::Peer, ..Ask::default() };
-    match judge(app, key, &ask, Manner::default(), app.clock.now()) {
-        Attempt::Decided(verdict) if verdict.code == DecisionCode::Valid => Some(workspace),
-        _ => None,
-    }
+    (decide(&key, &Standing::default(), &ask, app.clock.now()) == DecisionCode::Valid).then_some(key)
 }

@@ -55,13 +55,11 @@ async fn answer(
     }
     let mut beside = Beside { stale_seconds: freshness(app)?, ..Beside::default() };
     // Before the decision, which may then be by a newer state, never by an older one.
-    let revision = |workspace| app.progress.of(workspace);
-    beside.revision = within.map(revision);
+    let reached = app.progress.reached();
     let manner = Manner { within, request_id: question.request_id.as_deref(), is_rehearsal: false, via };
     let verdict = verify(app, question.api_key.expose(), &question.ask, manner).await?;
-    if let (None, Some(key)) = (within, &verdict.key) {
-        beside.revision = Some(revision(&app.index.workspace(key).id));
-    }
+    let workspace = within.or(verdict.key.as_ref().map(|key| &app.index.workspace(key).id));
+    beside.revision = workspace.map(|workspace| reached.of(workspace));
     if question.explain {
         beside.checks = Some(verdict.checks(app));
         // The decision stands, and may have been charged for: names that can't be had are left out.
@@ -160,7 +158,8 @@ pub async fn simulate(State(app): State<Arc<App>>, scope: Scope, Ids([id]): Ids<
     let mut fields = Fields::new(&body.object);
     let ask = question::ask(&app, &mut fields);
     let ask = fields.finish(ask)?;
-    let beside = Beside { stale_seconds: freshness(&app)?, ..Beside::default() };
+    let mut beside = Beside { stale_seconds: freshness(&app)?, ..Beside::default() };
+    beside.revision = scope.0.as_ref().map(|workspace| app.progress.of(workspace));
     let key = app.index.get(&KeyId::from(id)).filter(|key| scope.0.as_ref() == Some(&app.index.workspace(key).id));
     let key = key.ok_or_else(keys::not_found)?;
     let manner = Manner { is_rehearsal: true, ..Manner::default() };
@@ -174,9 +173,8 @@ pub async fn simulate(State(app): State<Arc<App>>, scope: Scope, Ids([id]): Ids<
 
 /// A verdict with its trail and the names.
 async fn explained(app: &Arc<App>, verdict: &Verdict, beside: Beside, out: &mut Vec<u8>) {
-    let revision = verdict.key.as_ref().map(|key| app.progress.of(&app.index.workspace(key).id));
     let names = names(app, verdict.key.as_ref()).await.unwrap_or_default();
-    write(app, verdict, &Beside { revision, checks: Some(verdict.checks(app)), names, ..beside }, out);
+    write(app, verdict, &Beside { checks: Some(verdict.checks(app)), names, ..beside }, out);
 }
 
 /// `GET /v1/decisions/{decision_id}`.

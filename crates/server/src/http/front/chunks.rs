@@ -1,7 +1,7 @@
 //! Bodies in chunks (RFC 9112 §7.1), read strictly: what one reader takes for a size and another for an extension is
 //! how requests are smuggled.
 
-use super::head::{MAX_BODY, Refusal, TOO_LARGE, bad};
+use super::head::{Refusal, TOO_LARGE, bad};
 use super::input::KEPT;
 
 /// Most digits of a size: enough for every size that is not refused anyway.
@@ -45,8 +45,8 @@ enum State {
 }
 
 impl Chunks {
-    /// Takes bytes in. Tells how many belong to the body; whether the body is whole, [`Self::is_done`] tells.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+    /// Takes bytes in, `most` of a body at most. Tells how many belong to the body; whether the body is whole, [`Self::is_done`] tells.
+    pub(super) fn take(&mut self, bytes: &[u8], most: usize) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
             if let State::Data(left) = self.state {
@@ -55,7 +55,7 @@ impl Chunks {
                 at += taken;
                 self.state = if taken == left { State::DataCr } else { State::Data(left - taken) };
             } else {
-                self.state = self.step(bytes[at])?;
+                self.state = self.step(bytes[at], most)?;
                 at += 1;
             }
         }
@@ -81,13 +81,13 @@ impl Chunks {
         (self.state, self.trailers) = (State::Start, 0);
     }
 
-    fn step(&mut self, byte: u8) -> Result<State, Refusal> {
+    fn step(&mut self, byte: u8, most: usize) -> Result<State, Refusal> {
         match (self.state, byte) {
             (State::Start, _) => digit(0, 0, byte),
             (State::Size { size, .. }, b'\r') => Ok(State::SizeLf(size)),
             (State::Size { size, digits }, _) => digit(size, digits, byte),
             (State::SizeLf(0) | State::TrailerLf, b'\n') => Ok(State::Trailer),
-            (State::SizeLf(size), b'\n') if size > MAX_BODY - self.body.len() => Err(TOO_LARGE),
+            (State::SizeLf(size), b'\n') if size > most.saturating_sub(self.body.len()) => Err(TOO_LARGE),
             (State::SizeLf(size), b'\n') => Ok(State::Data(size)),
             (State::SizeLf(_), _) => Err(SIZE),
             (State::DataCr, b'\r') => Ok(State::DataLf),

@@ -194,8 +194,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let is_whole = match framing {
                 Framing::Length(length) => self.input.unread().len() >= head + length,
-                Framing::Chunked => {
-                    let taken = self.chunks.take(&self.input.unread()[head..])?;
+                Framing::Chunked(most) => {
+                    let taken = self.chunks.take(&self.input.unread()[head..], most)?;
                     self.input.cut(head, taken);
                     self.chunks.is_done()
                 }
@@ -220,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut head = Head::read(bytes, &mut room)?;
         let (body, used) = match head.framing {
             Framing::Length(body) if body <= rest.len() => (&rest[..body], length + body),
-            Framing::Chunked if self.chunks.is_done() => (&self.chunks.body[..], length),
+            Framing::Chunked(_) if self.chunks.is_done() => (&self.chunks.body[..], length),
             framing => return Ok(Step::Body { framing, expects_continue: head.expects_continue }),
         };
         if self.stop.is_told() {

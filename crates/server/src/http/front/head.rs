@@ -14,8 +14,15 @@ pub const MAX_HEAD: usize = 16 * 1024;
 pub const MAX_HEADERS: usize = 100;
 /// Longest request-target.
 pub const MAX_TARGET: usize = 8 * 1024;
-/// Largest body. Routes have smaller limits of their own.
+/// Largest body of a batch of questions.
 pub const MAX_BODY: usize = 1024 * 1024;
+/// Largest body of everything else: what is held before anybody knows who asks. Routes have smaller limits of their own.
+const MAX_ORDINARY_BODY: usize = 128 * 1024;
+
+/// The largest body of a request to a path.
+pub(super) fn most(path: &str) -> usize {
+    if path == "/v1/api-keys/verify-batch" { MAX_BODY } else { MAX_ORDINARY_BODY }
+}
 
 /// Room for the headers of one request.
 pub(super) type Room<'a> = [MaybeUninit<Header<'a>>; MAX_HEADERS];
@@ -39,9 +46,9 @@ pub(super) const fn bad(message: &'static str) -> Refusal {
     Refusal { code: ErrorCode::BadRequest, message }
 }
 
-/// A body over [`MAX_BODY`].
+/// A body over the largest of its path.
 pub(super) const TOO_LARGE: Refusal =
-    Refusal { code: ErrorCode::RequestTooLarge, message: "The body is larger than 1048576 bytes." };
+    Refusal { code: ErrorCode::RequestTooLarge, message: "The body is larger than any that is taken here." };
 
 const BARE_LF: Refusal = bad("A line of the request's head does not end with CR LF.");
 const TARGET_TOO_LONG: Refusal =
@@ -63,8 +70,8 @@ pub enum Persistence {
 pub enum Framing {
     /// So many bytes, perhaps none.
     Length(usize),
-    /// In chunks.
-    Chunked,
+    /// In chunks, of so many bytes together at most.
+    Chunked(usize),
 }
 
 /// A request's head, as it came.
@@ -135,7 +142,7 @@ impl<'a> Head<'a> {
             query,
             is_http_10,
             persistence,
-            framing: special.framing(is_http_10)?,
+            framing: special.framing(is_http_10, most(path))?,
             // HTTP/1.0 has no interim answers.
             expects_continue: special.expects()? && !is_http_10,
             headers,
@@ -197,17 +204,15 @@ impl<'a> Special<'a> {
         }
     }
 
-    fn framing(&self, is_http_10: bool) -> Result<Framing, Refusal> {
+    fn framing(&self, is_http_10: bool, most: usize) -> Result<Framing, Refusal> {
         match (self.length, self.encoding) {
             (None, None) => Ok(Framing::Length(0)),
             (Some(_), Some(_)) => Err(bad("Both Content-Length and Transfer-Encoding came.")),
             (None, Some(_)) if is_http_10 => Err(bad("HTTP/1.0 has no Transfer-Encoding.")),
-            (None, Some(encoding)) if encoding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+            (None, Some(encoding)) if encoding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked(most)),
             (None, Some(_)) => Err(bad("The only Transfer-Encoding here is chunked.")),
             (Some(length), None) => match decimal(length) {
-                Some(length) if length <= MAX_BODY as u64 => {
-                    Ok(Framing::Length(usize::try_from(length).unwrap_or(MAX_BODY)))
-                }
+                Some(length) if length <= most as u64 => Ok(Framing::Length(usize::try_from(length).unwrap_or(most))),
                 Some(_) => Err(TOO_LARGE),
                 None => Err(bad("Content-Length is not one number.")),
             },

@@ -1,6 +1,6 @@
 //! HTTP/2, which hyper serves.
 
-use super::head::{MAX_BODY, MAX_HEAD, TOO_LARGE};
+use super::head::{MAX_HEAD, TOO_LARGE, most};
 use super::timing::{Deadlines, Stop};
 use super::{Service, answer};
 use crate::http::actor::Peer;
@@ -96,7 +96,7 @@ async fn respond(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let refuse = |code, message| answer::refused(&service.app, code, message);
-    let body = match tokio::time::timeout(patience, Limited::new(body, MAX_BODY).collect()).await {
+    let body = match tokio::time::timeout(patience, Limited::new(body, most(parts.uri.path())).collect()).await {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return refuse(TOO_LARGE.code, TOO_LARGE.message),
         Ok(Err(_)) => return refuse(ErrorCode::BadRequest, "The body could not be read to its end."),

@@ -22,7 +22,7 @@ fn head_of(pieces: &[&[u8]]) -> Result<Option<(usize, Framing)>, Refusal> {
 fn chunks_of(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), Refusal> {
     let (mut chunks, mut used) = (Chunks::default(), 0);
     for piece in pieces {
-        used += chunks.take(piece)?;
+        used += chunks.take(piece, super::head::MAX_BODY)?;
     }
     let is_done = chunks.is_done();
     Ok((chunks.body, used, is_done))
