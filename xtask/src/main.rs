@@ -60,7 +60,7 @@ const COMMANDS: &[Chore] = &[
     Chore {
         name: "races",
         takes: "[--count N]",
-        doc: "let 64 clients race for the last credit, use and place, N times (10000), on both stores",
+        doc: "let 64 clients race for the last credit on both stores, and for the last use and place, N times (10000)",
         run: races::run,
     },
     Chore {

@@ -21,7 +21,8 @@ pub struct VerifyApiKey {
     /// Credits to charge if the answer is yes; absent or 0 charges nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<u64>,
-    /// The same id, key and cost within ten minutes on a node are charged once.
+    /// The same id, with the same key (or its successor by rotation) and cost, is charged once within ten minutes on a
+    /// node. Each is a use for the rate limits all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// Access to a resource. Not decided about yet: refused with 422 rather than ignored.

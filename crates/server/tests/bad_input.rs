@@ -5,6 +5,7 @@ use crate::on_both_stores;
 use serde_json::{Value, json};
 
 on_both_stores! {
+    mistakes_without_number_are_told_in_a_hundred
     every_field_of_every_body_is_checked
     bodies_that_are_no_json_objects
     names_that_hide_or_harm_are_refused_and_others_kept_as_they_are
@@ -264,4 +265,18 @@ async fn every_error_has_a_body_and_two_equal_ids(engine: Engine) {
     assert_eq!(replies[1].headers["allow"], "GET,HEAD,POST");
     let ids: std::collections::HashSet<_> = replies.iter().map(|reply| reply.headers["x-request-id"].clone()).collect();
     assert_eq!(ids.len(), replies.len());
+}
+
+async fn mistakes_without_number_are_told_in_a_hundred(engine: Engine) {
+    let world = World::new(engine).await;
+    let many = vec![0; 20_000];
+    let asked = json!({"api_key": "x", "permissions": many});
+    assert_eq!(world.call("POST", "/v1/api-keys/verify", asked.clone()).await.blamed().len(), 100);
+    let batch = json!({"requests": vec![asked; 20]});
+    assert!(world.call("POST", "/v1/api-keys/verify-batch", batch).await.blamed().len() <= 200);
+    // No ledger of places could be kept beyond this.
+    let account = world.account("ci").await;
+    let body = json!({"name": "k", "tts_concurrency_limit": 10_001, "music_concurrency_limit": 10_000});
+    let reply = world.call("POST", &format!("/v1/service-accounts/{account}/api-keys"), body).await;
+    assert_eq!(reply.blamed(), ["body.tts_concurrency_limit"]);
 }

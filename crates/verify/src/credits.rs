@@ -1,4 +1,4 @@
-//! A lineage's credits of the month: spent in memory from a lease that the store has granted, so that no charge waits
+//! A lineage's credits of the month: spent in memory from a lease that the store has granted, so that few charges wait
 //! for a write and none that was acknowledged is lost.
 //!
 //! The store holds for each lineage and month what was `used`, what is `leased` to nodes and what was `forfeited`, and

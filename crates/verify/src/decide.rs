@@ -1,8 +1,8 @@
 //! The decision.
 //!
 //! [`CHECKS`] is the order of DESIGN §4, from the point where the key is known; what comes before it (a string that
-//! can't be a key, a key that isn't there) has no record to decide about. The resource check has its place in the list,
-//! before the rate limits.
+//! can't be a key, a key that isn't there) has no record to decide about. The resource check, which there isn't yet, has
+//! its place before the rate limits.
 
 use crate::index::KeyRecord;
 use crate::limits::{Concurrency, RateLimit, RateState, Standing};

@@ -1,5 +1,5 @@
-//! Recent decisions, so that an admin who has a `decision_id` can ask why: every denial, and a sample of the grants, of
-//! this node, until newer ones take their place. Kept as the facts they were made by; the trail is made when it is
+//! Recent decisions, so that an admin who has a `decision_id` can ask why: every denial of a known key or asked about by a
+//! workspace, and a sample of the grants, of this node, until newer ones take their place. Kept as the facts they were made by; the trail is made when it is
 //! asked for.
 
 use super::Verdict;

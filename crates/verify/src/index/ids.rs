@@ -33,6 +33,18 @@ impl Ids {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Makes room for so many ids at once, so that filling a mirror moves nothing and leaves nothing behind.
+    pub(super) fn reserve(&self, ids: usize) {
+        let share = ids / SHARDS;
+        let slots = (share + 2 * share.isqrt()) * 4 / 3 + 8;
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            if slots > shard.slots.len() {
+                shard.grow(slots);
+            }
+        }
+    }
+
     /// The places that an id may have; whoever asks looks which of them it is. Nearly always one.
     pub(super) fn candidates(&self, id: u128) -> impl Iterator<Item = u32> + use<> {
         let shard = self.shards[shard_of(id)].read().unwrap_or_else(PoisonError::into_inner);

@@ -381,6 +381,7 @@ impl KeyIndex {
         let most = share + 2 * share.isqrt() + 1;
         if share > 0 {
             (0..SHARDS).for_each(|number| self.write(number).reserve(most));
+            self.ids.reserve(keys);
         }
     }
 

@@ -1,5 +1,5 @@
 //! One shard of the mirror: records in a row, and an open-addressing table of four bytes a slot that finds them by
-//! digest. At ten million keys a look-up touches three lines of memory: the shard, the slot, the record.
+//! digest. At ten million keys a look-up reads three places: the shard, the slot, the record.
 //!
 //! Tables grow by half and rows by an eighth, where doubling would leave a third of the memory empty on average.
 

@@ -122,7 +122,7 @@ CREATE TABLE key_uses (
 ) {keyed};
 
 -- Credits of a lineage in a month, which is known by its first instant: what was used, what nodes hold on lease, and
--- what was lost with nodes that ended in the middle. Their sum never goes over the cap.
+-- what was lost with nodes that ended in the middle. Nothing is granted that takes their sum over the cap.
 CREATE TABLE credits (
     workspace_id TEXT NOT NULL,
     lineage_id TEXT NOT NULL,
