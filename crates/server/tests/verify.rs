@@ -3,6 +3,7 @@ use crate::on_both_stores;
 use serde_json::{Value, json};
 
 on_both_stores! {
+    a_key_in_constant_use_is_told_of_once_a_minute
     every_denial_has_its_code
     an_explanation_names_each_check_and_the_key
     addresses_decide
@@ -326,4 +327,32 @@ async fn what_the_store_refuses_is_told_later_and_once(engine: Engine) {
     flush().await.unwrap();
     assert_eq!(world.count("SELECT CAST(SUM(used) AS BIGINT) FROM credits").await, 1004);
     assert!(world.count("SELECT COUNT(*) FROM key_uses").await >= 1);
+}
+
+async fn a_key_in_constant_use_is_told_of_once_a_minute(engine: Engine) {
+    let world = World::with(engine, &[("max-staleness", "3600")]).await;
+    let key = world.account_with_key().await;
+    let stored = async || world.count("SELECT MAX(last_used_at) FROM key_uses WHERE key_id LIKE 'key_%'").await;
+    // The owner's key asks; what counts is that the question's key is told of at once, and then seldom.
+    let used = async |seconds: i64| {
+        world.clock.advance(seconds);
+        world.clock.elapse(seconds.unsigned_abs());
+        world.verify(&key.secret).await;
+        stead_server::verify::usage::flush_uses(&world.app, false).await.unwrap();
+        stored().await
+    };
+    let first = used(1).await;
+    assert!(first >= START.0 + 1_000_000);
+    assert_eq!((used(10).await, used(40).await), (first, first));
+    // Readers see it at once all the same.
+    assert_eq!(world.get(&key.path()).await["last_used_at"], START.seconds() + 51);
+    let minute = used(10).await;
+    assert!(minute >= START.0 + 61_000_000, "{minute}");
+    assert_eq!(used(30).await, minute);
+    // Nothing is left at a clean stop, nor where the store is asked who was unused.
+    stead_server::verify::usage::flush(&world.app).await.unwrap();
+    assert!(stored().await >= START.0 + 91_000_000);
+    // After a pause the first use is told at once again.
+    let paused = used(120).await;
+    assert!(paused >= START.0 + 211_000_000, "{paused}");
 }

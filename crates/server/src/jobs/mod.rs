@@ -31,7 +31,7 @@ pub fn start(app: &Arc<App>) -> Jobs {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let credits = |app: Arc<App>| async move { credits::settle(&app).await };
-    let uses = |app: Arc<App>| async move { usage::flush_uses(&app).await };
+    let uses = |app: Arc<App>| async move { usage::flush_uses(&app, false).await };
     tasks.spawn(every(CREDITS, app.clone(), stopped.clone(), "save credits", credits));
     tasks.spawn(every(USES, app.clone(), stopped.clone(), "save last uses", uses));
     let told = Arc::<Mutex<Told>>::default();

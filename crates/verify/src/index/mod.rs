@@ -402,20 +402,22 @@ impl KeyIndex {
         (at != 0).then_some(Timestamp(at))
     }
 
-    /// Takes a use to be told to the store; the next one waits anew.
-    pub fn take_use(&self, place: Place) -> Option<(WorkspaceId, KeyId, Timestamp)> {
+    /// A use to be told to the store. The key still counts as waiting, so that further uses don't queue it anew.
+    pub fn use_to_tell(&self, place: Place) -> Option<(WorkspaceId, KeyId, Timestamp)> {
         let shard = self.read(place.shard());
         let record = shard.get(place.within())?;
-        record.use_waits.swap(false, Ordering::SeqCst);
         let at = record.last_used.load(Ordering::SeqCst);
         let workspace = self.workspaces.get(record.workspace)?;
         (at != 0).then(|| (workspace.id.clone(), KeyId::from_bits(join(record.id)), Timestamp(at)))
     }
 
-    /// A use waits again, since the store could not be told; whether the caller has to queue it.
-    pub fn use_waits_again(&self, place: Place) -> bool {
+    /// A key waits no longer: its next use queues it. False if it was used after `told`, which was then not queued: the
+    /// key waits again, and the caller has to queue it.
+    pub fn rest(&self, place: Place, told: Timestamp) -> bool {
         let shard = self.read(place.shard());
-        shard.get(place.within()).is_some_and(|record| !record.use_waits.swap(true, Ordering::SeqCst))
+        let Some(record) = shard.get(place.within()) else { return true };
+        record.use_waits.store(false, Ordering::SeqCst);
+        record.last_used.load(Ordering::SeqCst) <= told.0 || record.use_waits.swap(true, Ordering::SeqCst)
     }
 
     /// Sets what the store knows of a key's last use, at start.

@@ -71,7 +71,10 @@ fn an_older_version_changes_nothing_and_a_newer_one_keeps_the_last_use() {
     let found = index.find(&digest(1)).unwrap();
     assert!(!found.disabled);
     assert_eq!(index.last_used(found.place()), Some(Timestamp(9)));
-    assert_eq!(index.take_use(found.place()).unwrap().2, Timestamp(9));
+    assert_eq!(index.use_to_tell(found.place()).unwrap().2, Timestamp(9));
+    assert!(!index.touch(&found, Timestamp(10)));
+    // Used since it was told: waits on. Not used since: the next use queues it.
+    assert!(!index.rest(found.place(), Timestamp(9)) && index.rest(found.place(), Timestamp(10)));
     assert!(index.touch(&found, Timestamp(10)));
     // Another secret for the same key: the old one is nobody's.
     put(&index, KeyFacts { digest: digest(2), ..key(1, 4) });
