@@ -59,7 +59,8 @@ impl Requests {
         (now < at.plus_seconds(SECONDS)).then(|| lease.clone())
     }
 
-    /// Remembers that a request was granted.
+    /// Remembers that a request was granted, for ten minutes from the first time: were it from the last, the same id over
+    /// and over would never be charged again.
     pub fn keep(&self, request: Request<'_>, lease: Option<&LeaseId>, now: Timestamp) {
         let mut known = self.of(&request).lock().unwrap_or_else(PoisonError::into_inner);
         let (key, old) = (key(request), now.plus_seconds(-SECONDS));
@@ -68,6 +69,10 @@ impl Requests {
             if known.granted.get(&oldest).is_some_and(|(granted, _)| *granted == at) {
                 known.granted.remove(&oldest);
             }
+        }
+        if let Some(earlier) = known.granted.get_mut(&key).filter(|(at, _)| now < at.plus_seconds(SECONDS)) {
+            earlier.1 = lease.cloned();
+            return;
         }
         known.by_age.push_back((now, key));
         known.granted.insert(key, (now, lease.cloned()));
