@@ -72,12 +72,6 @@ impl Failure {
         Self::Refused(Box::new(Refusal { missing: Some(missing), ..Refusal::new(code, message) }))
     }
 
-    /// A limit of the caller's key stands in the way for some seconds.
-    pub fn limited(message: impl Into<String>, retry_after: u64) -> Self {
-        let code = ErrorCode::RateLimitExceeded;
-        Self::Refused(Box::new(Refusal { retry_after: Some(retry_after), ..Refusal::new(code, message) }))
-    }
-
     /// One mistake in the input.
     pub fn invalid(loc: &[&str], kind: &str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![field_error(loc, kind, message)])

@@ -5,7 +5,8 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::members::{self, Access, Caller, CallerKey, Request as Origin};
 use crate::store::Tx;
-use crate::verify::{Attempt, Manner, answer, attempt};
+use crate::verify::refusal::{refusal, unknown_key};
+use crate::verify::{Attempt, Manner, Verdict, attempt};
 use crate::workspaces;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -104,8 +105,8 @@ async fn judge(app: &Arc<App>, caller: &Caller) -> Result<(), Failure> {
 fn credential(headers: &HeaderMap) -> Result<&str, Failure> {
     let mut keys = headers.get_all("xi-api-key").iter();
     match (keys.next(), keys.next()) {
-        (Some(key), None) if key.len() <= MAX_LENGTH => key.to_str().map_err(|_| invalid()),
-        (Some(_), None) => Err(invalid()),
+        (Some(key), None) if key.len() <= MAX_LENGTH => key.to_str().map_err(|_| unknown_key()),
+        (Some(_), None) => Err(unknown_key()),
         (Some(_), Some(_)) => {
             Err(Failure::refused(ErrorCode::InvalidAuthorizationHeader, "More than one xi-api-key header came."))
         }
@@ -119,43 +120,15 @@ fn credential(headers: &HeaderMap) -> Result<&str, Failure> {
     }
 }
 
-fn invalid() -> Failure {
-    Failure::refused(ErrorCode::InvalidApiKey, "The API key is not valid.")
-}
-
 fn authenticate(app: &App, presented: &str, peer: Option<IpAddr>, access: Access) -> Result<KeyRecord, Failure> {
     let ask = Ask { permissions: needed(&app.catalogue, access)?, ip: peer, hop: Hop::Peer, ..Ask::default() };
     // Nothing is charged, so it never has to wait for credits.
     let Attempt::Decided(verdict) = attempt(app, presented, &ask, Manner::default())? else {
         return Err(Failure::Defect("a caller is charged".into()));
     };
-    let refuse = |code, message: &str| Err(Failure::refused(code, message));
-    let limit = verdict.key.as_ref().and_then(|key| answer::limit(key, &verdict));
-    match (verdict.code, limit) {
-        (DecisionCode::Valid, _) => verdict.key.ok_or_else(|| Failure::Defect("a valid key without a record".into())),
-        (DecisionCode::Revoked, _) => refuse(ErrorCode::ApiKeyRevoked, "The API key was revoked."),
-        (DecisionCode::WorkspaceDisabled, _) => refuse(ErrorCode::WorkspaceDisabled, "The workspace is disabled."),
-        (DecisionCode::AccountDisabled, _) => {
-            refuse(ErrorCode::AccountDisabled, "The account of the API key is disabled.")
-        }
-        (DecisionCode::Disabled, _) => refuse(ErrorCode::ApiKeyDisabled, "The API key is disabled."),
-        (DecisionCode::Expired, _) => refuse(ErrorCode::ApiKeyExpired, "The API key has expired."),
-        (DecisionCode::IpNotAllowed, _) => {
-            refuse(ErrorCode::IpNotAllowed, "The API key may not be used from this address.")
-        }
-        (DecisionCode::InsufficientPermissions, _) => {
-            Err(members::lacks_permission(access.permission().unwrap_or_default()))
-        }
-        // Never "invalid": the key is good, and will work again.
-        (DecisionCode::RateLimited | DecisionCode::UsageExceeded, Some(limit)) => {
-            let message =
-                format!("The API key's limit `{}` is reached; try again in {} s.", limit.name, limit.retry_after);
-            Err(Failure::limited(message, limit.retry_after))
-        }
-        (DecisionCode::RateLimited | DecisionCode::UsageExceeded, None) => {
-            Err(Failure::limited("A limit of the API key is reached; try again later.", 1))
-        }
-        (DecisionCode::Malformed | DecisionCode::NotFound, _) => Err(invalid()),
+    match verdict {
+        Verdict { code: DecisionCode::Valid, key: Some(key), .. } => Ok(key),
+        denied => Err(refusal(app, &denied)),
     }
 }
 

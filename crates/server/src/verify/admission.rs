@@ -5,17 +5,18 @@
 
 use super::path::{NormalPath, normalise};
 use super::proxies::{Odd, Seen, Told, Trusted};
+use super::refusal::{refusal, unknown_key};
 use super::rules::{PathRules, is_method};
-use super::{ATTEMPTS, Attempt, Manner, Verdict, answer, credits, freshness, too_many};
+use super::{ATTEMPTS, Attempt, Manner, credits, freshness, too_many};
 use crate::app::App;
-use crate::error::{Failure, Refusal};
+use crate::error::Failure;
 use crate::http::fields::MAX_NUMBER;
 use crate::metrics::Via;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use stead_api::error::{DenialDetail, ErrorCode};
+use stead_api::error::ErrorCode;
 use stead_api::verify::DecisionCode;
-use stead_verify::decide::{Ask, missing};
+use stead_verify::decide::Ask;
 use stead_verify::index::KeyRecord;
 use stead_verify::permissions::PermissionSet;
 
@@ -209,8 +210,7 @@ pub fn attempt(app: &App, visit: &Visit<'_>) -> Result<Attempted, Failure> {
             let key = key.clone();
             needs.map(|(_, path)| Attempted::Admitted(Admitted { key, path }))
         }
-        (_, Some(key)) => Err(denial(app, &verdict, key)),
-        (_, None) => Err(unknown_key()),
+        _ => Err(refusal(app, &verdict)),
     }
 }
 
@@ -240,50 +240,6 @@ fn needs(app: &App, visit: &Visit<'_>) -> Result<(Wanted, Option<NormalPath>), F
     Ok((Wanted { permissions, cost }, Some(path)))
 }
 
-/// Why a known key may not pass, for its holder.
-fn denial(app: &App, verdict: &Verdict, key: &KeyRecord) -> Failure {
-    let mut detail = DenialDetail::new(verdict.code, verdict.decision_id());
-    let refuse = |code, message: String| Refusal::new(code, message);
-    let refusal = match verdict.code {
-        DecisionCode::Revoked => refuse(ErrorCode::ApiKeyRevoked, "The API key was revoked.".into()),
-        DecisionCode::WorkspaceDisabled => refuse(ErrorCode::WorkspaceDisabled, "The workspace is disabled.".into()),
-        DecisionCode::AccountDisabled => {
-            refuse(ErrorCode::AccountDisabled, "The account of the API key is disabled.".into())
-        }
-        DecisionCode::Disabled => refuse(ErrorCode::ApiKeyDisabled, "The API key is disabled.".into()),
-        DecisionCode::Expired => refuse(ErrorCode::ApiKeyExpired, "The API key has expired.".into()),
-        DecisionCode::IpNotAllowed => {
-            let Ask { ip, hop, .. } = verdict.ask;
-            detail.ip = ip.map(|ip| ip.to_string());
-            detail.ip_from = Some(hop.to_string());
-            let seen = ip.map_or("unknown".into(), |ip| ip.to_string());
-            let message = format!("The API key may not be used from this address. Seen: {seen}, from {hop}.");
-            refuse(ErrorCode::IpNotAllowed, message)
-        }
-        DecisionCode::InsufficientPermissions => {
-            let missing = missing(key, &verdict.ask).names(&app.catalogue);
-            let message = format!("The API key lacks {}.", missing.join(", "));
-            Refusal { missing: Some(missing), ..refuse(ErrorCode::InsufficientPermissions, message) }
-        }
-        DecisionCode::RateLimited | DecisionCode::UsageExceeded => {
-            let code = if verdict.code == DecisionCode::RateLimited {
-                ErrorCode::RateLimitExceeded
-            } else {
-                ErrorCode::UsageExceeded
-            };
-            let limit = answer::limit(key, verdict);
-            // A limit that is reached is always named; should it not be, the key is limited all the same.
-            let retry_after = limit.as_ref().map_or(1, |limit| limit.retry_after);
-            let name = limit.as_ref().map_or("", |limit| limit.name);
-            let message = format!("The API key's limit `{name}` is reached; try again in {retry_after} s.");
-            detail.limit = limit.map(answer::Hit::told);
-            Refusal { retry_after: Some(retry_after), ..refuse(code, message) }
-        }
-        DecisionCode::Valid | DecisionCode::Malformed | DecisionCode::NotFound => return unknown_key(),
-    };
-    Failure::Refused(Box::new(Refusal { decision: Some(Box::new(detail)), ..refusal }))
-}
-
 /// The refusal of headers that could be somebody else's word.
 pub fn odd(why: Odd) -> Failure {
     Failure::refused(ErrorCode::AmbiguousHeaders, format!("The request's headers can't be believed: {why}."))
@@ -311,11 +267,6 @@ impl<'a> Presented<'a> {
         let secret = str::from_utf8(key).map_err(|_| unknown_key())?;
         Ok(Self { key_header, secret, told })
     }
-}
-
-/// All that a stranger is told.
-fn unknown_key() -> Failure {
-    Failure::refused(ErrorCode::InvalidApiKey, "The API key is not valid.")
 }
 
 /// The key of `Bearer <key>`; another scheme is the service's own matter.

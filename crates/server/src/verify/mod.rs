@@ -10,6 +10,7 @@
 //! - [`usage`]: last uses, merged in memory and told to the store every few seconds
 //! - [`question`], [`routes`]: reading questions; HTTP
 //! - [`forward_auth`], [`ext_authz`]: the same for proxies, by one decision, [`admission`]; `envoy` is what Envoy says
+//! - [`refusal`]: a denial as a failure, for whoever presented the key
 //! - [`proxies`], [`path`], [`rules`]: whose word a proxy's is; what a request's path means, and what it needs
 
 pub mod admission;
@@ -25,6 +26,7 @@ pub mod proxies;
 mod queries;
 mod question;
 pub mod quick;
+pub mod refusal;
 pub mod requests;
 pub mod routes;
 pub mod rules;
@@ -169,15 +171,12 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
         if verdict.code == DecisionCode::Valid {
             note_use(app, &key, now);
         }
-        verdict.key = Some(key);
-        if let Some(key) = &verdict.key
-            && decisions::is_kept(&verdict)
-        {
-            app.decisions.note(&app.index.workspace(key).id, &verdict);
-        }
-        return Attempt::Decided(verdict);
     }
+    let workspace = &app.index.workspace(&key).id;
     verdict.key = Some(key);
+    if !manner.is_rehearsal && decisions::is_kept(&verdict) {
+        app.decisions.note(workspace, &verdict);
+    }
     Attempt::Decided(verdict)
 }
 

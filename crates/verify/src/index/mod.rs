@@ -2,6 +2,7 @@
 //!
 //! - `table`: a shard: records in a row, found by digest
 //! - `ids`: where each key is, by its id
+//! - `holders`: workspaces and owners, which switch off many keys at once
 //! - `appended`: what many keys share (workspaces, owners, sets of permissions), kept once
 //!
 //! A record is a hundred bytes and holds no other allocation, unless the key has limits. A look-up takes one shard's
@@ -12,15 +13,18 @@
 #![allow(clippy::cast_possible_truncation, reason = "bits are cut out on purpose, and places fit in theirs")]
 
 mod appended;
+mod holders;
 mod ids;
 mod table;
 
 use crate::facts::{Fact, KeyFacts, PrincipalFacts, WorkspaceFacts};
 use crate::limits::{Ledger, Limits};
 use crate::pepper::Digest;
-use crate::period::{Billing, Period};
+use crate::period::Billing;
 use crate::permissions::PermissionSet;
 use appended::Appended;
+use holders::Switch;
+pub use holders::{Principal, Workspace};
 use ids::Ids;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -114,67 +118,6 @@ pub struct KeyRecord {
 /// Where a key's record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(u32);
-
-/// A tenant, as far as decisions go.
-pub struct Workspace {
-    /// Which.
-    pub id: WorkspaceId,
-    switch: Switch,
-    /// With the month that was asked for last.
-    billing: RwLock<(Billing, Period)>,
-}
-
-/// A user or a service account, as far as decisions go.
-pub struct Principal {
-    /// Which.
-    pub id: PrincipalId,
-    switch: Switch,
-}
-
-/// What switches off many keys at once.
-struct Switch {
-    version: AtomicI64,
-    disabled: AtomicBool,
-}
-
-impl Switch {
-    /// Nobody that has not been heard of may pass: what is unknown counts as disabled.
-    fn unknown() -> Self {
-        Self { version: AtomicI64::new(-1), disabled: AtomicBool::new(true) }
-    }
-
-    fn is_off(&self) -> bool {
-        self.disabled.load(Ordering::Acquire)
-    }
-
-    /// Takes in a newer state; whether it was newer.
-    fn update(&self, version: i64, disabled: bool) -> bool {
-        let newer = self.version.load(Ordering::Relaxed) < version;
-        if newer {
-            self.disabled.store(disabled, Ordering::Release);
-            self.version.store(version, Ordering::Relaxed);
-        }
-        newer
-    }
-
-    fn forget(&self) {
-        self.disabled.store(true, Ordering::Release);
-        self.version.store(-1, Ordering::Relaxed);
-    }
-}
-
-impl Workspace {
-    /// The month of credits that holds an instant.
-    pub fn period(&self, now: Timestamp) -> Period {
-        let (_, period) = *self.billing.read().unwrap_or_else(PoisonError::into_inner);
-        if period.contains(now) {
-            return period;
-        }
-        let mut billing = self.billing.write().unwrap_or_else(PoisonError::into_inner);
-        billing.1 = billing.0.period(now);
-        billing.1
-    }
-}
 
 impl KeyRecord {
     /// Where it is kept.
