@@ -42,6 +42,8 @@ codes! {
     InvalidCursor = "invalid_cursor", 400, "validation_error";
     /// One more than the workspace or the account may have.
     LimitReached = "limit_reached", 400, "invalid_request";
+    /// It is there already: a member, an invite, a group's name.
+    AlreadyExists = "resource_already_exists", 400, "invalid_request";
     /// The key can't be rotated in the state it is in.
     NotRotatable = "not_rotatable", 400, "invalid_request";
     /// No credential came.
@@ -75,12 +77,26 @@ codes! {
     AmbiguousHeaders = "ambiguous_headers", 403, "authorization_error";
     /// No path rule allows this method and path.
     PathNotAllowed = "path_not_allowed", 403, "authorization_error";
+    /// The caller is not who may do this, whatever its key holds.
+    Forbidden = "forbidden", 403, "authorization_error";
     /// The workspace's plan doesn't include it.
     FeatureNotAvailable = "feature_not_available", 403, "authorization_error";
     /// The key may not be disabled by its holder.
     SelfDisableNotAllowed = "self_disable_not_allowed", 403, "authorization_error";
     /// No such route.
     RouteNotFound = "route_not_found", 404, "not_found";
+    /// No such person in the caller's workspace.
+    UserNotFound = "user_not_found", 404, "not_found";
+    /// No such group in the caller's workspace.
+    GroupNotFound = "group_not_found", 404, "not_found";
+    /// No such invite in the caller's workspace, or none any more.
+    InviteNotFound = "invite_not_found", 404, "not_found";
+    /// No such resource in the caller's workspace, or none that the caller may see.
+    ResourceNotFound = "resource_not_found", 404, "not_found";
+    /// No such webhook in the caller's workspace.
+    WebhookNotFound = "webhook_not_found", 404, "not_found";
+    /// No such workspace on this server.
+    WorkspaceNotFound = "workspace_not_found", 404, "not_found";
     /// No such service account in the caller's workspace.
     ServiceAccountNotFound = "service_account_not_found", 404, "not_found";
     /// No such key in the caller's workspace.

@@ -130,6 +130,14 @@ ids! {
     LineageId = "lin_";
     /// A group of members.
     GroupId = "grp_";
+    /// Somebody who was asked to join.
+    InviteId = "inv_";
+    /// A thing of the platform's own that got no id of its own.
+    ResourceId = "res_";
+    /// A webhook.
+    WebhookId = "whk_";
+    /// Something that webhooks are told of.
+    EventId = "evt_";
     /// One row of the audit log.
     AuditId = "aud_";
     /// One verification, so that an admin can ask about it later.

@@ -12,6 +12,28 @@ pub const API_KEYS_VERIFY: &str = "api_keys_verify";
 pub const SERVICE_ACCOUNT_WRITE: &str = "service_account_write";
 /// The permission a key needs to read the workspace: accounts, keys and what they did.
 pub const WORKSPACE_READ: &str = "workspace_read";
+/// The permission a key needs to change the workspace: its settings, groups, members and what is shared.
+pub const WORKSPACE_WRITE: &str = "workspace_write";
+/// The permission a key needs to read about its own owner.
+pub const USER_READ: &str = "user_read";
+/// The permission a key needs to list the workspace's members.
+pub const WORKSPACE_MEMBERS_READ: &str = "workspace_members_read";
+/// The permission a key needs to invite people, and by the same name the group permission of members who are no admins.
+pub const WORKSPACE_MEMBERS_INVITE: &str = "workspace_members_invite";
+/// The permission, and group permission, to remove people.
+pub const WORKSPACE_MEMBERS_REMOVE: &str = "workspace_members_remove";
+/// The permission, and group permission, to add members to groups and remove them.
+pub const GROUP_MEMBERS_MANAGE: &str = "group_members_manage";
+/// The permission, and group permission, to read the audit log.
+pub const AUDIT_LOG_READ: &str = "audit_log_read";
+/// The permission, and group permission, to read the usage of the whole workspace.
+pub const WORKSPACE_ANALYTICS_FULL_READ: &str = "workspace_analytics_full_read";
+/// The permission a key needs to manage webhooks.
+pub const WEBHOOKS_WRITE: &str = "webhooks_write";
+/// The group permission that lets a member who is no admin manage webhooks.
+pub const WEBHOOKS_MANAGE: &str = "webhooks_manage";
+/// The group permission that makes its members admins of every resource.
+pub const ALL_RESOURCES_ACCESS: &str = "all_resources_access";
 /// The group permission that lets a member who is no admin manage service accounts (wire §15.2).
 pub const SERVICE_ACCOUNTS_MANAGE: &str = "service_accounts_manage";
 
@@ -93,16 +115,24 @@ fn entry(&(group, name, description): &(&str, &str, &str)) -> Permission {
 }
 
 /// What Stead's own routes ask for, and what of the wire's list its management routes use.
-const OWN: [(&str, &str, &str); 5] = [
+const OWN: [(&str, &str, &str); 13] = [
     ("Keys", API_KEYS_VERIFY, "Ask whether a key of this workspace may do something"),
     ("Workspace", WORKSPACE_READ, "Read service accounts, keys and members of the workspace"),
     ("Workspace", SERVICE_ACCOUNT_WRITE, "Create, change and remove service accounts and their keys"),
     ("Workspace", "create_user_api_key", "Create keys of one's own"),
     ("Workspace", "audit_log_read", "Read the audit log"),
+    ("Workspace", "workspace_write", "Change the workspace's settings"),
+    ("User", "user_read", "Read the account of the key's owner"),
+    ("Workspace", "workspace_analytics_full_read", "Read the usage of the whole workspace"),
+    ("Workspace", "webhooks_write", "Create, change and remove webhooks"),
+    ("Workspace", "group_members_manage", "Add and remove members of groups"),
+    ("Workspace", "workspace_members_read", "List the workspace's members"),
+    ("Workspace", "workspace_members_invite", "Invite people to the workspace"),
+    ("Workspace", "workspace_members_remove", "Remove people from the workspace"),
 ];
 
 /// Wire §15.1, in its order, but for those of [`OWN`].
-const WIRE: [(&str, &str, &str); 48] = [
+const WIRE: [(&str, &str, &str); 40] = [
     ("Speech", "text_to_speech", "Turn text into speech"),
     ("Speech", "speech_to_speech", "Change the voice of speech"),
     ("Speech", "speech_to_text", "Turn speech into text"),
@@ -121,13 +151,11 @@ const WIRE: [(&str, &str, &str); 48] = [
     ("Dubbing", "dubbing_write", "Create, change and remove dubbings"),
     ("Speech", "pronunciation_dictionaries_read", "List and read pronunciation dictionaries"),
     ("Speech", "pronunciation_dictionaries_write", "Create, change and remove pronunciation dictionaries"),
-    ("User", "user_read", "Read the account of the key's owner"),
     ("User", "user_write", "Change the account of the key's owner"),
     ("Projects", "projects_read", "List and read studio projects"),
     ("Projects", "projects_write", "Create, change and remove studio projects"),
     ("Projects", "audio_native_read", "List and read embedded players"),
     ("Projects", "audio_native_write", "Create, change and remove embedded players"),
-    ("Workspace", "workspace_write", "Change the workspace's settings"),
     ("Speech", "forced_alignment", "Align audio with its text"),
     ("Agents", "convai_read", "List and read agents and conversations"),
     ("Agents", "convai_write", "Create, change and remove agents"),
@@ -140,17 +168,54 @@ const WIRE: [(&str, &str, &str); 48] = [
     ("Voices", "create_professional_voice_clone", "Clone a voice from long recordings"),
     ("Voices", "publish_voice_to_voice_library", "Publish voices in the shared library"),
     ("Voices", "share_voice_externally", "Share voices outside the workspace"),
-    ("Workspace", "workspace_analytics_full_read", "Read the usage of the whole workspace"),
-    ("Workspace", "webhooks_write", "Create, change and remove webhooks"),
-    ("Workspace", "group_members_manage", "Add and remove members of groups"),
-    ("Workspace", "workspace_members_read", "List the workspace's members"),
-    ("Workspace", "workspace_members_invite", "Invite people to the workspace"),
-    ("Workspace", "workspace_members_remove", "Remove people from the workspace"),
     ("Workspace", "terms_of_service_accept", "Accept terms of service for the workspace"),
     ("Agents", "conversation_privacy_manage", "Manage the privacy of conversations"),
     ("Workspace", "copy_resources_cross_workspace", "Copy resources to other workspaces"),
     ("Sound", "synthid_detector", "Detect watermarks in generated audio"),
     ("Agents", "agents_architect", "Build agents with the architect"),
+];
+
+/// What a group may give its members (wire §15.2).
+pub const GROUP_PERMISSIONS: [&str; 39] = [
+    "text_to_speech",
+    "speech_to_speech",
+    "speech_to_text",
+    "voice_lab",
+    "sound_effects",
+    "projects",
+    "voiceover_studio",
+    "dubbing",
+    "audio_native",
+    "conversational_ai",
+    "conversational_ai_read",
+    "voice_isolator",
+    "ai_speech_classifier",
+    "synthid_detector",
+    "add_voice_from_voice_library",
+    "create_instant_voice_clone",
+    "create_professional_voice_clone",
+    "create_user_api_key",
+    "publish_studio_project",
+    "music",
+    "image_video_generation",
+    "flows",
+    "templates",
+    "share_voice_externally",
+    "publish_voice_to_voice_library",
+    "view_fiat_balance",
+    "workspace_analytics_full_read",
+    "service_accounts_manage",
+    "webhooks_manage",
+    "group_members_manage",
+    "workspace_members_invite",
+    "workspace_members_remove",
+    "terms_of_service_accept",
+    "audit_log_read",
+    "conversation_privacy_manage",
+    "all_resources_access",
+    "copy_resources_cross_workspace",
+    "voice_design",
+    "architect",
 ];
 
 #[cfg(test)]

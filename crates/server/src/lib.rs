@@ -31,4 +31,5 @@ mod seal;
 pub mod store;
 pub mod traces;
 pub mod verify;
+pub mod webhooks;
 pub mod workspaces;

@@ -86,7 +86,14 @@ impl Mirror {
                 disabled: false,
                 billing: Billing::default(),
             }));
-            facts.push(Fact::Principal(PrincipalFacts { id: principal_id.clone(), version: 1, disabled: false }));
+            facts.push(Fact::Principal(PrincipalFacts {
+                id: principal_id.clone(),
+                version: 1,
+                disabled: false,
+                is_admin: false,
+                groups: Box::default(),
+                cap: None,
+            }));
         }
         facts.push(Fact::Key(Box::new(KeyFacts {
             id: KeyId::from_random(bytes(b'k', number)),

@@ -5,7 +5,7 @@ use crate::pepper::Digest;
 use crate::period::Billing;
 use crate::permissions::PermissionSet;
 use ipnet::IpNet;
-use stead_api::id::{KeyId, LineageId, PrincipalId, WorkspaceId};
+use stead_api::id::{GroupId, KeyId, LineageId, PrincipalId, WorkspaceId};
 use stead_api::time::Timestamp;
 
 /// A changed fact, on its way from a committed transaction to the index.
@@ -15,6 +15,8 @@ pub enum Fact {
     Workspace(WorkspaceFacts),
     /// A user or a service account.
     Principal(PrincipalFacts),
+    /// A group.
+    Group(GroupFacts),
     /// A key.
     Key(Box<KeyFacts>),
 }
@@ -41,6 +43,29 @@ pub struct PrincipalFacts {
     pub version: i64,
     /// Disabled, locked or deleted: all its keys are refused.
     pub disabled: bool,
+    /// A workspace admin: has every role on every resource.
+    pub is_admin: bool,
+    /// The groups it is in, but for the one of everybody.
+    pub groups: Box<[GroupId]>,
+    /// Credits a month, all its keys together.
+    pub cap: Option<u64>,
+}
+
+/// A group, as far as decisions go.
+#[derive(Clone, Debug)]
+pub struct GroupFacts {
+    /// Whose.
+    pub workspace_id: WorkspaceId,
+    /// Which; `default` is everybody.
+    pub id: GroupId,
+    /// Grows with each change of the row.
+    pub version: i64,
+    /// Deleted, or not to be trusted: gives nothing.
+    pub deleted: bool,
+    /// Its members are admins of every resource.
+    pub all_resources: bool,
+    /// Credits a month, all its members' keys together.
+    pub cap: Option<u64>,
 }
 
 /// A key, as far as decisions go. Names are not in the mirror.

@@ -28,10 +28,28 @@ pub enum Label {
     Key,
     /// A row of the audit log, with the seal before it.
     Audit,
+    /// A group's row.
+    Group,
+    /// A resource's row, with what is shared of it.
+    Resource,
+    /// An invite's row.
+    Invite,
+    /// A webhook's row.
+    Webhook,
 }
 
 impl Label {
-    const ALL: [Self; 5] = [Self::Workspace, Self::Member, Self::Account, Self::Key, Self::Audit];
+    const ALL: [Self; 9] = [
+        Self::Workspace,
+        Self::Member,
+        Self::Account,
+        Self::Key,
+        Self::Audit,
+        Self::Group,
+        Self::Resource,
+        Self::Invite,
+        Self::Webhook,
+    ];
 
     const fn name(self) -> &'static [u8] {
         match self {
@@ -40,6 +58,10 @@ impl Label {
             Self::Account => b"account",
             Self::Key => b"key",
             Self::Audit => b"audit",
+            Self::Group => b"group",
+            Self::Resource => b"resource",
+            Self::Invite => b"invite",
+            Self::Webhook => b"webhook",
         }
     }
 }

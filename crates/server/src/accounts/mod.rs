@@ -9,8 +9,8 @@ use crate::feed::idempotency::Retry;
 use crate::feed::mutation::{self, ChangeKind, Committed, Mutation, Target};
 use crate::keys::{self, power};
 use crate::members::Caller;
-use crate::seal;
 use crate::store::{Error, Tx};
+use crate::{groups, seal};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +35,12 @@ pub struct AccountRow {
     pub email: String,
     /// While true, its keys are refused.
     pub is_disabled: bool,
+    /// The groups it is in.
+    pub groups: Vec<String>,
+    /// Credits a month, all its keys together.
+    pub usage_limit: Option<i64>,
+    /// What new resources of it are shared with: group and role.
+    pub default_sharing_groups: Vec<(String, String)>,
     /// When it was made.
     pub created_at: i64,
     /// When it was deleted, for good.
@@ -47,10 +53,13 @@ pub struct AccountRow {
 
 impl AccountRow {
     fn sealed_bytes(&self, workspace: &str) -> Vec<u8> {
-        seal::bytes(&(workspace, &self.id, &self.email, self.is_disabled, self.deleted_at, self.version))
+        let who = (workspace, &self.id, &self.email);
+        let state = (self.is_disabled, self.deleted_at, &self.groups, self.usage_limit, &self.default_sharing_groups);
+        seal::bytes(&(who, state, self.version))
     }
 
-    fn is_sealed(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
+    /// Whether the row is as this server wrote it.
+    pub fn is_sealed(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
         ring.is_sealed(Label::Account, &self.sealed_bytes(workspace.as_str()), &self.seal)
     }
 
@@ -68,7 +77,14 @@ impl AccountRow {
 
     fn fact(&self, ring: &Ring, workspace: &WorkspaceId) -> Fact {
         let disabled = !self.works(ring, workspace);
-        Fact::Principal(PrincipalFacts { id: self.id.as_str().into(), version: self.version, disabled })
+        Fact::Principal(PrincipalFacts {
+            id: self.id.as_str().into(),
+            version: self.version,
+            disabled,
+            is_admin: false,
+            groups: groups::mirrored(&self.groups),
+            cap: self.usage_limit.map(|limit| u64::try_from(limit).unwrap_or(0)),
+        })
     }
 
     fn target(&self) -> Target {
@@ -79,6 +95,16 @@ impl AccountRow {
 /// An account, deleted ones included.
 pub fn find(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &PrincipalId) -> Result<Option<AccountRow>, Error> {
     queries::find(tx, workspace, id.as_str())
+}
+
+/// An account that was not deleted, by its e-mail in lower case.
+pub fn find_by_email(tx: &mut Tx<'_>, workspace: &WorkspaceId, email: &str) -> Result<Option<AccountRow>, Error> {
+    queries::find_by_email(tx, workspace, email)
+}
+
+/// Every account of a workspace that was not deleted, the oldest first.
+pub fn rows(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Vec<AccountRow>, Error> {
+    queries::all(tx, workspace)
 }
 
 /// Every account's facts, for the mirror.
@@ -158,6 +184,9 @@ pub async fn create(
             // `.invalid` can never be anybody's domain (RFC 2606): nothing sent there arrives.
             email: format!("{id}@service-accounts.invalid").to_lowercase(),
             is_disabled: false,
+            groups: Vec::new(),
+            usage_limit: None,
+            default_sharing_groups: Vec::new(),
             created_at: m.now.0,
             deleted_at: None,
             version: 0,
@@ -243,7 +272,8 @@ pub async fn delete(app: &Arc<App>, caller: &Caller, id: PrincipalId) -> Result<
     mutation::mutate(app, caller, None, operation).await
 }
 
-fn save(m: &mut Mutation<'_, '_>, row: &mut AccountRow) -> Result<(), Failure> {
+/// Writes a new or changed account: a new version, sealed anew, on its way to every mirror.
+pub fn save(m: &mut Mutation<'_, '_>, row: &mut AccountRow) -> Result<(), Failure> {
     let workspace = m.workspace_id();
     row.version += 1;
     row.seal = m.app.ring.seal(Label::Account, &row.sealed_bytes(workspace.as_str())).to_vec();

@@ -8,7 +8,7 @@ use super::queries::{self, Change};
 use crate::app::App;
 use crate::error::Failure;
 use crate::store::{Error, Tx};
-use crate::{accounts, keys, members, verify, workspaces};
+use crate::{accounts, groups, keys, members, verify, workspaces};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,6 +34,9 @@ pub async fn load(app: &Arc<App>) -> Result<(), Failure> {
             app.index.apply(fact);
         }
         for fact in members::facts(tx, &app.ring)?.into_iter().chain(accounts::facts(tx, &app.ring)?) {
+            app.index.apply(fact);
+        }
+        for fact in groups::facts(tx, &app.ring)? {
             app.index.apply(fact);
         }
         app.index.reserve(keys::count_all(tx)?);
@@ -150,6 +153,7 @@ fn apply(app: &App, tx: &mut Tx<'_>, change: &Change) -> Result<(), Error> {
     let fact = match kind {
         Some(ChangeKind::Workspace) => workspaces::fact(tx, ring, workspace)?,
         Some(ChangeKind::Member) => members::fact(tx, ring, workspace, &change.id)?,
+        Some(ChangeKind::Group) => Some(groups::fact(tx, ring, workspace, &change.id, change.version)?),
         Some(ChangeKind::Account) => accounts::fact(tx, ring, workspace, &change.id)?,
         Some(ChangeKind::Key) => {
             let id = change.id.as_str().into();

@@ -13,6 +13,7 @@ use crate::audit::{self, AuditRow};
 use crate::error::Failure;
 use crate::members::{self, Authority, Caller};
 use crate::store::{Proof, Provable, Tx, Written};
+use crate::webhooks;
 use crate::workspaces::{self, WorkspaceRow};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -31,13 +32,15 @@ pub enum ChangeKind {
     Member,
     /// A service account.
     Account,
+    /// A group.
+    Group,
     /// A key.
     Key,
 }
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Workspace, Self::Member, Self::Account, Self::Key];
+    pub const ALL: [Self; 5] = [Self::Workspace, Self::Member, Self::Account, Self::Group, Self::Key];
 
     /// The word in the change log.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +48,7 @@ impl ChangeKind {
             Self::Workspace => "workspace",
             Self::Member => "member",
             Self::Account => "account",
+            Self::Group => "group",
             Self::Key => "key",
         }
     }
@@ -112,6 +116,7 @@ pub struct Mutation<'a, 't> {
     changes: Vec<Change>,
     facts: Vec<Fact>,
     audit: Vec<(&'static str, Target, Value)>,
+    events: Vec<(&'static str, Value)>,
 }
 
 impl Mutation<'_, '_> {
@@ -146,9 +151,15 @@ impl Mutation<'_, '_> {
         self.audit.push((activity, target, details));
     }
 
+    /// Tells the workspace's webhooks, once this is committed. `kind` is as in `api_key.created`; `data` never holds a secret.
+    pub fn event(&mut self, kind: &'static str, data: Value) {
+        self.events.push((kind, data));
+    }
+
     /// What follows the work, in the same transaction: audit rows, the chain's end, the first outcome, the change log.
     fn close<T: Serialize>(self, caller: &Caller, retry: Option<&Retry>, made: Made<T>) -> Result<Done<T>, Failure> {
-        let Mutation { app, tx, now, workspace: mut row, authority, mut changes, mut facts, audit: entries } = self;
+        let Mutation { app, tx, now, workspace: mut row, authority, mut changes, mut facts, audit: entries, events } =
+            self;
         let (workspace, bucket) = (row.id(), bucket(&row.id()));
         if entries.is_empty() {
             // Nothing was changed: the caller wanted what is there already.
@@ -178,6 +189,7 @@ impl Mutation<'_, '_> {
             proof =
                 Some(Proof { lock: workspaces::touch(&workspace), find: audit::proof(&workspace, row.audit_seq, &id) });
         }
+        webhooks::enqueue(app, tx, &workspace, now, events)?;
         workspaces::save_end(tx, &app.ring, &mut row)?;
         if changes.iter().any(|change| change.kind == ChangeKind::Workspace.as_str()) {
             facts.insert(0, Fact::Workspace(row.facts(&app.ring)));
@@ -260,6 +272,7 @@ where
             changes: Vec::new(),
             facts: Vec::new(),
             audit: Vec::new(),
+            events: Vec::new(),
         };
         let made = operation(&mut mutation)?;
         mutation.close(&caller, retry.as_ref(), made)

@@ -1,46 +1,58 @@
 //! The SQL of groups.
 
-use crate::store::{Error, Tx};
-use stead_api::id::{GroupId, PrincipalId, WorkspaceId};
-use stead_api::time::Timestamp;
+use super::GroupRow;
+use crate::store::{Error, Row, Tx};
+use stead_api::id::WorkspaceId;
 
-pub(super) fn permissions(
-    tx: &mut Tx<'_>,
-    workspace: &WorkspaceId,
-    principal: &PrincipalId,
-) -> Result<Vec<String>, Error> {
-    tx.all(
-        "SELECT g.permissions FROM group_members m JOIN member_groups g \
-         ON g.workspace_id = m.workspace_id AND g.id = m.group_id WHERE m.workspace_id = $1 AND m.principal_id = $2",
-        &[workspace.as_str().into(), principal.as_str().into()],
-        |row| row.get(0),
-    )
+macro_rules! columns {
+    () => {
+        "id, name, permissions, usage_limit, created_at, version, seal, workspace_id"
+    };
 }
 
-pub(super) fn insert(
-    tx: &mut Tx<'_>,
-    workspace: &WorkspaceId,
-    id: &GroupId,
-    name: &str,
-    permissions: &str,
-    now: Timestamp,
-) -> Result<(), Error> {
-    tx.run(
-        "INSERT INTO member_groups (workspace_id, id, name, permissions, created_at) VALUES ($1, $2, $3, $4, $5)",
-        &[workspace.as_str().into(), id.as_str().into(), name.into(), permissions.into(), now.0.into()],
-    )
-    .map(drop)
+fn read(row: &Row) -> Result<GroupRow, Error> {
+    Ok(GroupRow {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        // A list that can't be read is none; then the seal doesn't fit, either.
+        permissions: serde_json::from_str(&row.get::<String>(2)?).unwrap_or_default(),
+        usage_limit: row.get(3)?,
+        created_at: row.get(4)?,
+        version: row.get(5)?,
+        seal: row.get(6)?,
+    })
 }
 
-pub(super) fn add_member(
-    tx: &mut Tx<'_>,
-    workspace: &WorkspaceId,
-    group: &GroupId,
-    principal: &PrincipalId,
-) -> Result<(), Error> {
+pub(super) fn find(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &str) -> Result<Option<GroupRow>, Error> {
+    let sql = concat!("SELECT ", columns!(), " FROM member_groups WHERE workspace_id = $1 AND id = $2");
+    tx.maybe(sql, &[workspace.as_str().into(), id.into()], read)
+}
+
+pub(super) fn all(tx: &mut Tx<'_>) -> Result<Vec<(WorkspaceId, GroupRow)>, Error> {
+    let read = |row: &Row| Ok((row.get::<String>(7)?.into(), read(row)?));
+    tx.all(concat!("SELECT ", columns!(), " FROM member_groups"), &[], read)
+}
+
+/// Writes a whole row, new or changed. The caller holds the workspace's lock.
+pub(super) fn save(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &GroupRow) -> Result<(), Error> {
     tx.run(
-        "INSERT INTO group_members (workspace_id, group_id, principal_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        &[workspace.as_str().into(), group.as_str().into(), principal.as_str().into()],
+        concat!(
+            "INSERT INTO member_groups (",
+            columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (workspace_id, id) DO UPDATE SET \
+             name = excluded.name, permissions = excluded.permissions, usage_limit = excluded.usage_limit, \
+             version = excluded.version, seal = excluded.seal"
+        ),
+        &[
+            row.id.as_str().into(),
+            row.name.as_str().into(),
+            serde_json::json!(row.permissions).to_string().into(),
+            row.usage_limit.into(),
+            row.created_at.into(),
+            row.version.into(),
+            row.seal.clone().into(),
+            workspace.as_str().into(),
+        ],
     )
     .map(drop)
 }

@@ -55,7 +55,7 @@ pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) ->
     }
     let mut identified = identify(&gate, &request);
     if let Ok(caller) = &identified
-        && matches!(gate.access, Access::Manager(_) | Access::AccountManager(_))
+        && gate.access.is_judged()
         // Writes are judged once more in their own transaction; this answers who may not even read.
         && let Err(failure) = judge(&gate.app, caller).await
     {

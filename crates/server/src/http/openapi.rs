@@ -94,8 +94,7 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<_> = in_path.map(|name| parameter("path", name, "An id")).collect();
     parameters.extend(route.query.iter().map(|(name, about)| parameter("query", name, about)));
-    if route.method == "POST" && matches!(route.access, Access::Manager(_) | Access::AccountManager(_) | Access::AnyKey)
-    {
+    if route.method == "POST" && route.access.is_management() {
         parameters.push(parameter(
             "header",
             "Idempotency-Key",
@@ -105,6 +104,7 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
     let mut operation = json!({
         "operationId": route.id,
         "summary": route.summary,
+        "tags": [route.tag],
         "description": who(route.access),
         "parameters": parameters,
         "responses": responses,
@@ -129,8 +129,14 @@ fn who(access: Access) -> String {
              public one while there is no other."
                 .into()
         }
-        Access::Manager(permission) => format!(
-            "A key with the permission `{permission}` of a workspace admin, or of a member of a group with `service_accounts_manage`."
+        Access::Operator => "The operator's credential, which opens nothing else.".into(),
+        Access::Member(permission) => format!("A key with the permission `{permission}`."),
+        Access::Sharer(permission) => {
+            format!("A key with the permission `{permission}` of whoever has the role that is needed on the resource.")
+        }
+        Access::Admin(permission) => format!("A key with the permission `{permission}` of a workspace admin."),
+        Access::Manager(permission, group) => format!(
+            "A key with the permission `{permission}` of a workspace admin, or of a member of a group with `{group}`."
         ),
         Access::AccountManager(permission) => format!(
             "A key with the permission `{permission}` of a workspace admin, or of a member of a group with \

@@ -44,7 +44,7 @@ fn is_served(access: Access, door: Door, has_verification_listener: bool) -> boo
     match access {
         Access::Anyone | Access::Asker => true,
         Access::Subject => door == Door::Verification || !has_verification_listener,
-        Access::AnyKey | Access::Manager(_) | Access::AccountManager(_) => door == Door::Public,
+        _ => door == Door::Public,
     }
 }
 

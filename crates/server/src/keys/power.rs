@@ -5,7 +5,7 @@ use super::KeyRow;
 use crate::error::Failure;
 use crate::feed::mutation::Mutation;
 use crate::groups;
-use crate::members::Authority;
+use crate::members::{self, Authority};
 use ipnet::IpNet;
 use stead_api::error::ErrorCode;
 use stead_api::id::PrincipalId;
@@ -70,7 +70,10 @@ pub fn check_owner(m: &mut Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), 
         return Ok(());
     }
     let workspace = m.workspace_id();
-    let theirs = groups::permissions_of(m.tx, &workspace, owner)?;
+    let owner = members::principal(m.tx, &workspace, owner)?;
+    let theirs =
+        owner.map(|owner| groups::permissions_of(m.tx, &m.app.ring, &workspace, owner.groups())).transpose()?;
+    let theirs = theirs.unwrap_or_default();
     let more: Vec<_> = theirs.difference(&m.authority.group_permissions).cloned().collect();
     if more.is_empty() {
         Ok(())

@@ -4,9 +4,13 @@
 //! - [`authorize`]: judges a caller by the state of the very transaction that does the work, so that a right taken away
 //!   is gone for whatever begins afterwards
 
+mod access;
 mod queries;
 pub mod routes;
 
+pub use access::Access;
+
+use crate::accounts::AccountRow;
 use crate::error::Failure;
 use crate::feed::mutation::{ChangeKind, Mutation, Target};
 use crate::keys::{self, KeyRow};
@@ -18,7 +22,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use stead_api::error::ErrorCode;
 use stead_api::id::{KeyId, PrincipalId, RequestId, WorkspaceId};
-use stead_api::permission::{API_KEYS_VERIFY, SERVICE_ACCOUNTS_MANAGE};
 use stead_api::time::Timestamp;
 use stead_verify::facts::{Fact, PrincipalFacts};
 use stead_verify::pepper::{Label, Ring};
@@ -66,8 +69,14 @@ pub struct MemberRow {
     pub is_owner: bool,
     /// While true, nothing of theirs works.
     pub is_locked: bool,
+    /// The groups they are in.
+    pub groups: Vec<String>,
+    /// Credits a month, all their keys together.
+    pub usage_limit: Option<i64>,
     /// When they joined.
     pub created_at: i64,
+    /// When they were removed, for good.
+    pub removed_at: Option<i64>,
     /// Grows with each change.
     pub version: i64,
     /// Over all of these.
@@ -76,7 +85,9 @@ pub struct MemberRow {
 
 impl MemberRow {
     fn sealed_bytes(&self, workspace: &str) -> Vec<u8> {
-        seal::bytes(&(workspace, &self.id, &self.email, &self.seat_type, self.is_owner, self.is_locked, self.version))
+        let who = (workspace, &self.id, &self.email, &self.seat_type, self.is_owner);
+        let state = (self.is_locked, self.removed_at, &self.groups, self.usage_limit);
+        seal::bytes(&(who, state, self.version))
     }
 
     fn is_sealed(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
@@ -91,8 +102,25 @@ impl MemberRow {
                 "the member's row was changed behind the server's back; their keys are refused"
             );
         }
-        let disabled = self.is_locked || !trusted;
-        Fact::Principal(PrincipalFacts { id: self.id.as_str().into(), version: self.version, disabled })
+        let disabled = self.is_locked || self.removed_at.is_some() || !trusted;
+        Fact::Principal(PrincipalFacts {
+            id: self.id.as_str().into(),
+            version: self.version,
+            disabled,
+            is_admin: self.is_admin(),
+            groups: groups::mirrored(&self.groups),
+            cap: self.usage_limit.map(|limit| u64::try_from(limit).unwrap_or(0)),
+        })
+    }
+
+    /// Whether they may do everything.
+    pub fn is_admin(&self) -> bool {
+        self.is_owner || SeatType::parse(&self.seat_type) == Some(SeatType::WorkspaceAdmin)
+    }
+
+    /// Whether their keys may work: neither locked nor removed, and as this server wrote the row.
+    pub fn works(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
+        !self.is_locked && self.removed_at.is_none() && self.is_sealed(ring, workspace)
     }
 }
 
@@ -105,7 +133,6 @@ pub fn add(
     is_owner: bool,
 ) -> Result<PrincipalId, Failure> {
     let id = PrincipalId::from_random(m.app.entropy.id());
-    let workspace = m.workspace_id();
     let mut row = MemberRow {
         id: id.to_string(),
         email: email.to_owned(),
@@ -113,19 +140,141 @@ pub fn add(
         seat_type: seat.as_str().to_owned(),
         is_owner,
         is_locked: false,
+        groups: Vec::new(),
+        usage_limit: None,
         created_at: m.now.0,
-        version: 1,
+        removed_at: None,
+        version: 0,
         seal: Vec::new(),
     };
-    row.seal = m.app.ring.seal(Label::Member, &row.sealed_bytes(workspace.as_str())).to_vec();
-    queries::insert(m.tx, &workspace, &row)?;
-    m.changed(ChangeKind::Member, &row.id, row.version, row.fact(&m.app.ring, &workspace));
+    save(m, &mut row)?;
     m.audit(
         "User Creation",
         Target::new("user", &row.id, email),
         json!({ "seat_type": row.seat_type, "is_owner": is_owner }),
     );
     Ok(id)
+}
+
+/// Writes a new or changed person: a new version, sealed anew, on its way to every mirror.
+pub fn save(m: &mut Mutation<'_, '_>, row: &mut MemberRow) -> Result<(), Failure> {
+    let workspace = m.workspace_id();
+    row.version += 1;
+    row.seal = m.app.ring.seal(Label::Member, &row.sealed_bytes(workspace.as_str())).to_vec();
+    queries::save(m.tx, &workspace, row)?;
+    m.changed(ChangeKind::Member, &row.id, row.version, row.fact(&m.app.ring, &workspace));
+    Ok(())
+}
+
+/// A member of a workspace, of either kind.
+#[derive(Clone, Debug)]
+pub enum Principal {
+    /// A person.
+    Member(MemberRow),
+    /// A service account.
+    Account(AccountRow),
+}
+
+impl Principal {
+    /// Which.
+    pub fn id(&self) -> PrincipalId {
+        match self {
+            Self::Member(row) => row.id.as_str().into(),
+            Self::Account(row) => row.id.as_str().into(),
+        }
+    }
+
+    /// The e-mail.
+    pub fn email(&self) -> &str {
+        match self {
+            Self::Member(row) => &row.email,
+            Self::Account(row) => &row.email,
+        }
+    }
+
+    /// What it is called: a person without a name by their e-mail.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Member(row) if row.name.is_empty() => &row.email,
+            Self::Member(row) => &row.name,
+            Self::Account(row) => &row.name,
+        }
+    }
+
+    /// The groups it is in, without `default`, in which everybody is.
+    pub fn groups(&self) -> &[String] {
+        match self {
+            Self::Member(row) => &row.groups,
+            Self::Account(row) => &row.groups,
+        }
+    }
+
+    /// The same, to be changed; then [`Principal::save`].
+    pub fn groups_mut(&mut self) -> &mut Vec<String> {
+        match self {
+            Self::Member(row) => &mut row.groups,
+            Self::Account(row) => &mut row.groups,
+        }
+    }
+
+    /// Credits a month, all its keys together; then [`Principal::save`].
+    pub fn usage_limit_mut(&mut self) -> &mut Option<i64> {
+        match self {
+            Self::Member(row) => &mut row.usage_limit,
+            Self::Account(row) => &mut row.usage_limit,
+        }
+    }
+
+    /// Whether it is a workspace admin.
+    pub fn is_admin(&self) -> bool {
+        matches!(self, Self::Member(row) if row.is_admin())
+    }
+
+    /// Whether the row is as this server wrote it. One that isn't must not get a seal.
+    pub fn is_sealed(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
+        match self {
+            Self::Member(row) => row.is_sealed(ring, workspace),
+            Self::Account(row) => row.is_sealed(ring, workspace),
+        }
+    }
+
+    /// What an audit row calls it.
+    pub fn target(&self) -> Target {
+        let kind = if matches!(self, Self::Member(_)) { "user" } else { "service_account" };
+        Target::new(kind, self.id().as_str(), self.name())
+    }
+
+    /// Writes the changed row.
+    pub fn save(&mut self, m: &mut Mutation<'_, '_>) -> Result<(), Failure> {
+        match self {
+            Self::Member(row) => save(m, row),
+            Self::Account(row) => accounts::save(m, row),
+        }
+    }
+}
+
+/// A member of either kind that was neither removed nor deleted.
+pub fn principal(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &PrincipalId) -> Result<Option<Principal>, Error> {
+    if let Some(member) = queries::find(tx, workspace, id.as_str())? {
+        return Ok(Some(member).filter(|row| row.removed_at.is_none()).map(Principal::Member));
+    }
+    Ok(accounts::find(tx, workspace, id)?.filter(|row| row.deleted_at.is_none()).map(Principal::Account))
+}
+
+/// The same by e-mail, in any case.
+pub fn principal_by_email(tx: &mut Tx<'_>, workspace: &WorkspaceId, email: &str) -> Result<Option<Principal>, Error> {
+    let email = email.to_lowercase();
+    if let Some(member) = queries::find_by_email(tx, workspace, &email)? {
+        return Ok(Some(Principal::Member(member)));
+    }
+    Ok(accounts::find_by_email(tx, workspace, &email)?.map(Principal::Account))
+}
+
+/// Every member of either kind that was neither removed nor deleted: people first, each the oldest first.
+pub fn principals(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Vec<Principal>, Error> {
+    let mut all: Vec<_> = queries::list(tx, workspace)?.into_iter().map(Principal::Member).collect();
+    all.extend(accounts::rows(tx, workspace)?.into_iter().map(Principal::Account));
+    Ok(all)
 }
 
 /// Every person's facts, for the mirror.
@@ -147,44 +296,6 @@ pub fn owner(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Option<Principa
 pub fn broken_seals(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<String>, Error> {
     let broken = |(workspace, row): &(WorkspaceId, MemberRow)| !row.is_sealed(ring, workspace);
     Ok(queries::all(tx)?.into_iter().filter(broken).map(|(_, row)| row.id).collect())
-}
-
-/// Who may call a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody, without a key.
-    Anyone,
-    /// Any key that works.
-    AnyKey,
-    /// Whoever may ask about keys: on the public listener a key with `api_keys_verify`, about its own workspace's keys;
-    /// on the verification listener whoever gets there, about every key.
-    Asker,
-    /// Nobody in particular: the key that the request carries is the one in question. Only where the verification
-    /// listener is, or, without one, the public listener.
-    Subject,
-    /// A workspace admin, or a member of a group with `service_accounts_manage`, whose key holds a permission.
-    Manager(&'static str),
-    /// As before, and only where the workspace has service accounts at all (more than one seat).
-    AccountManager(&'static str),
-}
-
-impl Access {
-    /// The permission the key must hold.
-    pub const fn permission(self) -> Option<&'static str> {
-        match self {
-            Self::Anyone | Self::AnyKey | Self::Subject => None,
-            Self::Asker => Some(API_KEYS_VERIFY),
-            Self::Manager(permission) | Self::AccountManager(permission) => Some(permission),
-        }
-    }
-
-    /// Whether it is about managing: neither a question about keys nor a probe.
-    pub const fn is_management(self) -> bool {
-        match self {
-            Self::Anyone | Self::Asker | Self::Subject => false,
-            Self::AnyKey | Self::Manager(_) | Self::AccountManager(_) => true,
-        }
-    }
 }
 
 /// Who asks.
@@ -268,7 +379,9 @@ pub struct Authority {
     pub key: Option<KeyRow>,
     /// Whether it is a workspace admin.
     pub is_admin: bool,
-    /// What it may do through its groups.
+    /// The groups it is in, without `default`.
+    pub groups: Vec<String>,
+    /// What it may do through its groups, `default` included.
     pub group_permissions: BTreeSet<String>,
     /// Whether it is no person.
     pub is_service_account: bool,
@@ -306,12 +419,13 @@ pub fn authorize(
     }
     let gone = || Failure::refused(ErrorCode::AccountDisabled, "The account of the API key is disabled.");
     let mut authority = if let Some(member) = queries::find(tx, workspace_id, principal.as_str())? {
-        if member.is_locked || !member.is_sealed(ring, workspace_id) {
+        if !member.works(ring, workspace_id) {
             return Err(gone());
         }
-        let is_admin = member.is_owner || SeatType::parse(&member.seat_type) == Some(SeatType::WorkspaceAdmin);
         Authority {
-            is_admin,
+            is_admin: member.is_admin(),
+            group_permissions: groups::permissions_of(tx, ring, workspace_id, &member.groups)?,
+            groups: member.groups,
             name: member.name,
             email: member.email,
             seat: member.seat_type,
@@ -324,6 +438,8 @@ pub fn authorize(
         let seat = "service_account".to_owned();
         Authority {
             is_service_account: true,
+            group_permissions: groups::permissions_of(tx, ring, workspace_id, &account.groups)?,
+            groups: account.groups,
             name: account.name,
             email: account.email,
             seat,
@@ -331,26 +447,26 @@ pub fn authorize(
             ..Authority::default()
         }
     };
-    authority.group_permissions = groups::permissions_of(tx, workspace_id, principal)?;
     if let Some(permission) = caller.access.permission()
         && !key.holds(permission)
     {
         return Err(lacks_permission(permission));
     }
-    match caller.access {
-        Access::Anyone | Access::AnyKey | Access::Asker | Access::Subject => {}
-        Access::AccountManager(_) if !workspace.has_service_accounts() => {
-            let message = "Service accounts need a workspace with more than one seat.";
-            return Err(Failure::refused(ErrorCode::FeatureNotAvailable, message));
+    if matches!(caller.access, Access::AccountManager(_)) && !workspace.has_service_accounts() {
+        let message = "Service accounts need a workspace with more than one seat.";
+        return Err(Failure::refused(ErrorCode::FeatureNotAvailable, message));
+    }
+    match caller.access.group_permission() {
+        _ if authority.is_admin => {}
+        None if matches!(caller.access, Access::Admin(_)) => {
+            return Err(Failure::refused(ErrorCode::Forbidden, "Only workspace admins may do this."));
         }
-        Access::Manager(_) | Access::AccountManager(_) => {
-            if !authority.is_admin && !authority.group_permissions.contains(SERVICE_ACCOUNTS_MANAGE) {
-                let message = format!(
-                    "Only workspace admins and members of a group with the permission `{SERVICE_ACCOUNTS_MANAGE}` may do this."
-                );
-                return Err(Failure::lacks(message, vec![SERVICE_ACCOUNTS_MANAGE.into()]));
-            }
+        Some(permission) if !authority.group_permissions.contains(permission) => {
+            let message =
+                format!("Only workspace admins and members of a group with the permission `{permission}` may do this.");
+            return Err(Failure::lacks(message, vec![permission.into()]));
         }
+        _ => {}
     }
     authority.key = Some(key);
     Ok(authority)

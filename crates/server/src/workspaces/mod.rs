@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::feed::mutation::{self, Made, Mutation, Target};
 use crate::members::Caller;
 use crate::store::{Arg, Error, Tx};
-use crate::{keys, members, seal};
+use crate::{groups, keys, members, seal};
 use serde_json::json;
 use std::sync::Arc;
 use stead_api::id::{PrincipalId, WorkspaceId};
@@ -170,6 +170,7 @@ pub async fn create(app: &Arc<App>, new: NewWorkspace, only_first: bool) -> Resu
         m.workspace_changed();
         let (id, name) = (m.workspace.id.clone(), m.workspace.name.clone());
         m.audit("Workspace Creation", Target::new("workspace", &id, &name), json!({ "seats": seats }));
+        groups::create_default(m)?;
         let owner = members::add(m, &new.owner_email, "", members::SeatType::WorkspaceAdmin, true)?;
         let secret = keys::create_for_owner(m, &owner, new.admin_api_key.as_ref())?;
         Ok(Made::with_secret(owner, secret))

@@ -58,7 +58,14 @@ impl Case {
         let index = KeyIndex::default();
         let (disabled, billing) = (self.workspace_disabled, Billing::default());
         index.apply(Fact::Workspace(WorkspaceFacts { id: "ws".into(), version: 1, disabled, billing }));
-        index.apply(Fact::Principal(PrincipalFacts { id: "usr".into(), version: 1, disabled: self.account_disabled }));
+        index.apply(Fact::Principal(PrincipalFacts {
+            id: "usr".into(),
+            version: 1,
+            disabled: self.account_disabled,
+            is_admin: false,
+            groups: Box::default(),
+            cap: None,
+        }));
         index.apply(Fact::Key(Box::new(self.facts())));
         index.find(&[0; 32]).unwrap()
     }
@@ -268,7 +275,7 @@ proptest! {
         for (version, case) in (1..).zip(before.iter().chain([&last])) {
             let (disabled, billing) = (case.workspace_disabled, Billing::default());
             index.apply(Fact::Workspace(WorkspaceFacts { id: "ws".into(), version, disabled, billing }));
-            index.apply(Fact::Principal(PrincipalFacts { id: "usr".into(), version, disabled: case.account_disabled }));
+            index.apply(Fact::Principal(PrincipalFacts { id: "usr".into(), version, disabled: case.account_disabled, is_admin: false, groups: Box::default(), cap: None }));
             index.apply(Fact::Key(Box::new(KeyFacts { version, ..case.facts() })));
         }
         let kept = index.find(&[0; 32]).unwrap();

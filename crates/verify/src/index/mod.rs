@@ -263,7 +263,8 @@ impl KeyIndex {
                     *workspace.billing.write().unwrap_or_else(PoisonError::into_inner) = (billing, period);
                 }
             }
-            Fact::Principal(PrincipalFacts { id, version, disabled }) => {
+            Fact::Group(_) => {}
+            Fact::Principal(PrincipalFacts { id, version, disabled, .. }) => {
                 let place = self.principal_place(&id);
                 if let Some(principal) = self.principals.get(place) {
                     principal.switch.update(version, disabled);

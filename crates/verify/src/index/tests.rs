@@ -93,7 +93,14 @@ fn whose_workspace_or_owner_is_unknown_is_off() {
         Fact::Workspace(WorkspaceFacts { id: "ws".into(), version, disabled, billing: Billing::default() })
     };
     index.apply(workspace(2, false));
-    index.apply(Fact::Principal(PrincipalFacts { id: "usr".into(), version: 1, disabled: false }));
+    index.apply(Fact::Principal(PrincipalFacts {
+        id: "usr".into(),
+        version: 1,
+        disabled: false,
+        is_admin: false,
+        groups: Box::default(),
+        cap: None,
+    }));
     assert_eq!(look(), (false, false));
     index.apply(workspace(1, true));
     assert_eq!(look(), (false, false));

@@ -16,7 +16,8 @@ CREATE TABLE workspaces (
     seal {bytes} NOT NULL
 ) {strict};
 
--- People.
+-- People. `groups` is a JSON list of ids: who is in a group is said by the member's own row, under its seal and version.
+-- A removed one stays for ever, so that its id is never used again.
 CREATE TABLE members (
     workspace_id TEXT NOT NULL REFERENCES workspaces (id),
     id TEXT NOT NULL,
@@ -25,12 +26,15 @@ CREATE TABLE members (
     seat_type TEXT NOT NULL,
     is_owner {bool} NOT NULL,
     is_locked {bool} NOT NULL,
+    groups TEXT NOT NULL,
+    usage_limit {int},
     created_at {int} NOT NULL,
+    removed_at {int},
     version {int} NOT NULL,
     seal {bytes} NOT NULL,
-    PRIMARY KEY (workspace_id, id),
-    CONSTRAINT members_email UNIQUE (workspace_id, email)
+    PRIMARY KEY (workspace_id, id)
 ) {strict};
+CREATE UNIQUE INDEX members_email ON members (workspace_id, email) WHERE removed_at IS NULL;
 
 -- Members without a person. A deleted one stays for ever, so that its id is never used again.
 CREATE TABLE service_accounts (
@@ -40,6 +44,9 @@ CREATE TABLE service_accounts (
     description TEXT,
     email TEXT NOT NULL,
     is_disabled {bool} NOT NULL,
+    groups TEXT NOT NULL,
+    usage_limit {int},
+    default_sharing_groups TEXT NOT NULL,
     created_at {int} NOT NULL,
     deleted_at {int},
     version {int} NOT NULL,
@@ -47,24 +54,20 @@ CREATE TABLE service_accounts (
     PRIMARY KEY (workspace_id, id)
 ) {strict};
 CREATE INDEX service_accounts_by_age ON service_accounts (workspace_id, created_at, id);
+CREATE UNIQUE INDEX service_accounts_email ON service_accounts (workspace_id, email);
 
--- Groups give their members group permissions (a JSON list).
+-- Groups give their members group permissions (a JSON list), and what is shared with the group. `default` is everyone.
 CREATE TABLE member_groups (
     workspace_id TEXT NOT NULL REFERENCES workspaces (id),
     id TEXT NOT NULL,
     name TEXT NOT NULL,
     permissions TEXT NOT NULL,
+    usage_limit {int},
     created_at {int} NOT NULL,
+    version {int} NOT NULL,
+    seal {bytes} NOT NULL,
     PRIMARY KEY (workspace_id, id)
 ) {strict};
-CREATE TABLE group_members (
-    workspace_id TEXT NOT NULL,
-    group_id TEXT NOT NULL,
-    principal_id TEXT NOT NULL,
-    PRIMARY KEY (workspace_id, group_id, principal_id),
-    FOREIGN KEY (workspace_id, group_id) REFERENCES member_groups (workspace_id, id)
-) {keyed};
-CREATE INDEX group_members_by_principal ON group_members (workspace_id, principal_id);
 
 -- API keys; a revoked one stays for ever. `permissions` is a JSON list or NULL for unrestricted, `allowed_ips` a
 -- JSON list or NULL for anywhere, `rate_limits` a JSON list or NULL for none. `unrotated_expires_at` is what an undone rotation gives back.
