@@ -1,7 +1,9 @@
 //! Service accounts (wire §6), with the brief's names beside the official ones.
 
+use crate::group::Group;
 use crate::id::PrincipalId;
 use crate::key::ApiKey;
+use crate::resource::Role;
 use serde::{Deserialize, Serialize};
 
 /// A service account as lists and reads show it.
@@ -32,7 +34,11 @@ pub struct ServiceAccount {
     #[serde(rename = "api-keys")]
     pub api_keys: Vec<ApiKey>,
     /// Groups that new resources of this account are shared with.
-    pub default_sharing_groups: Vec<serde_json::Value>,
+    pub default_sharing_groups: Vec<DefaultSharingGroup>,
+    /// The groups it is in, by id, but for `default`.
+    pub groups: Vec<String>,
+    /// Credits a month, all its keys together; null for no limit.
+    pub usage_limit: Option<i64>,
 }
 
 /// The answer of `GET /v1/service-accounts`: one list under the official and the brief's name.
@@ -55,6 +61,29 @@ pub struct CreateServiceAccount {
     /// Up to 1,000 printable characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Groups that new resources of this account are shared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_sharing_groups: Option<Vec<DefaultSharing>>,
+}
+
+/// A group that new resources of an account are shared with, as it is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DefaultSharing {
+    /// Which; `default` is everybody.
+    pub group_id: String,
+    /// `admin`, `editor` or `viewer`.
+    pub permission_level: Role,
+}
+
+/// The same as it is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DefaultSharingGroup {
+    /// The group.
+    pub group: Group,
+    /// `admin`, `editor` or `viewer`.
+    pub permission_level: Role,
 }
 
 /// The body of `PATCH /v1/service-accounts/{id}`: what is absent or null stays.
@@ -70,6 +99,9 @@ pub struct UpdateServiceAccount {
     /// False refuses every key of the account from the next request on; true lets them work again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_enabled: Option<bool>,
+    /// All of the groups that new resources of this account are to be shared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_sharing_groups: Option<Vec<DefaultSharing>>,
 }
 
 /// The answer of `POST /v1/service-accounts`.

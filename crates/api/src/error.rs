@@ -44,6 +44,10 @@ codes! {
     LimitReached = "limit_reached", 400, "invalid_request";
     /// It is there already: a member, an invite, a group's name.
     AlreadyExists = "resource_already_exists", 400, "invalid_request";
+    /// Whoever made a resource keeps the role admin on it.
+    CreatorKeepsAccess = "creator_keeps_access", 400, "invalid_request";
+    /// The group of everybody can't be changed so.
+    EverybodysGroup = "everybodys_group", 400, "invalid_request";
     /// The key can't be rotated in the state it is in.
     NotRotatable = "not_rotatable", 400, "invalid_request";
     /// No credential came.
@@ -75,6 +79,8 @@ codes! {
     AmbiguousPath = "ambiguous_path", 403, "authorization_error";
     /// A request's headers could be somebody else's word than the proxy's.
     AmbiguousHeaders = "ambiguous_headers", 403, "authorization_error";
+    /// The key's account lacks the role that is needed on the resource.
+    NoResourceAccess = "no_resource_access", 403, "authorization_error";
     /// No path rule allows this method and path.
     PathNotAllowed = "path_not_allowed", 403, "authorization_error";
     /// The caller is not who may do this, whatever its key holds.

@@ -1,6 +1,7 @@
 //! `POST /v1/api-keys/verify`: one question about one key, answered with one decision.
 
 use crate::id::{DecisionId, KeyId, LeaseId, PrincipalId, WorkspaceId};
+use crate::resource::{GrantStep, Role};
 use crate::secret::{Secret, reveal};
 use serde::{Deserialize, Serialize};
 
@@ -25,10 +26,9 @@ pub struct VerifyApiKey {
     /// node. Each is a use for the rate limits all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// Access to a resource. Not decided about yet: refused with 422 rather than ignored.
+    /// A role that the key's account must hold on a resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
-    pub resource: Option<serde_json::Value>,
+    pub resource: Option<ResourceAsked>,
     /// What is to be under way: `tts`, `dubbing` or `music`. A yes takes a place, if the key has a limit of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<String>,
@@ -41,6 +41,32 @@ pub struct VerifyApiKey {
     /// A revision that an earlier answer carried: never decide by an older state. Waits up to a second, then 503.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<String>,
+}
+
+/// A role on a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResourceAsked {
+    /// One of the server's resource types.
+    pub resource_type: String,
+    /// Which of that type.
+    pub resource_id: String,
+    /// This one or a stronger one; `viewer` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+}
+
+/// How the key's account stands to the resource asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResourceStanding {
+    /// The role asked for.
+    pub role: Role,
+    /// The strongest one held; null if there is none, or no such resource.
+    pub role_held: Option<Role>,
+    /// With `explain`: where it comes from, from the account to the resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Vec<GrantStep>>,
 }
 
 /// The answer.
@@ -64,13 +90,16 @@ pub struct Decision {
     /// The permissions asked for and not held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_permissions: Option<Vec<String>>,
+    /// How the account stands to the resource, if one was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceStanding>,
     /// Seconds since the epoch; null means never.
     pub expires_at: Option<i64>,
     /// Credits a month; null means no cap.
     pub character_limit: Option<i64>,
     /// Credits used this month, this charge included.
     pub character_count: Option<i64>,
-    /// Credits left this month; null means no cap.
+    /// Credits left this month, also of what the account and its groups may use; null means no cap.
     pub remaining: Option<i64>,
     /// When the month's credits begin anew; seconds since the epoch.
     pub resets_at: Option<i64>,
@@ -158,6 +187,9 @@ pub struct Simulate {
     /// What would be under way: `tts`, `dubbing` or `music`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<String>,
+    /// A role that the key's account must hold on a resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceAsked>,
 }
 
 /// A decision of the recent past, with its trail.
@@ -192,6 +224,15 @@ pub struct Asked {
     pub cost: i64,
     /// What was to be under way.
     pub concurrency: Option<String>,
+    /// The type of the resource asked about; absent also where a proxy asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_type: Option<String>,
+    /// Which of that type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_id: Option<String>,
+    /// The role asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
 }
 
 /// How a rate limit stands after the decision.
@@ -274,6 +315,8 @@ pub enum DecisionCode {
     IpNotAllowed,
     /// A permission asked for isn't held.
     InsufficientPermissions,
+    /// The key's account lacks the role asked for on the resource; `resource` says which it has.
+    NoResourceAccess,
     /// Too often, or too much at once; `limit` says which limit and when to ask again.
     RateLimited,
     /// The month's credits don't cover the cost.

@@ -4,6 +4,8 @@
 //! Each call is one request; nothing is retried by itself, since only the caller knows whether a second key would do
 //! harm. Give [`Client::with_retry_key`] a key of your own to send a creation again safely.
 
+mod sharing;
+
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -154,8 +156,7 @@ impl Client {
 
     /// A page of the keys of all accounts. `query` are the filters by name, as in `("expiring_within", "30d")`.
     pub async fn search_api_keys(&self, query: &[(&str, &str)]) -> Result<ApiKeyPage, Error> {
-        let url = reqwest::Url::parse_with_params(&format!("{}/v1/api-keys", self.base_url), query);
-        self.send(self.http.get(url.map_err(no_answer)?)).await
+        self.query("/v1/api-keys", query).await
     }
 
     /// May a key do something?
@@ -195,7 +196,7 @@ impl Client {
         self.call(Method::GET, "/v1/api-keys/self", None::<&()>).await
     }
 
-    async fn call<T: DeserializeOwned>(
+    pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -209,6 +210,12 @@ impl Client {
             request = request.json(body);
         }
         self.send(request).await
+    }
+
+    /// A GET with a query.
+    pub(crate) async fn query<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Error> {
+        let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.base_url), query);
+        self.send(self.http.get(url.map_err(no_answer)?)).await
     }
 
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use stead_api::id::NodeId;
 use stead_api::permission::{API_KEYS_VERIFY, Catalogue};
+use stead_api::resource::ResourceTypes;
 use stead_api::secret::{Format, Secret};
 use stead_verify::index::KeyIndex;
 use stead_verify::pepper::Ring;
@@ -56,6 +57,8 @@ pub struct App {
     pub format: Format,
     /// What keys may do.
     pub catalogue: Catalogue,
+    /// What can be shared.
+    pub resource_types: ResourceTypes,
     /// What workspaces may have.
     pub limits: Limits,
     /// Whether verification has a listener of its own; forward-auth is then served there and nowhere else.
@@ -108,6 +111,7 @@ pub async fn build(
         ring,
         format: config.format.clone(),
         catalogue: config.catalogue.clone(),
+        resource_types: config.resource_types.clone(),
         limits: config.limits.clone(),
         has_verification_listener: config.verify_listen.is_some(),
         proxies: config.proxies.clone(),

@@ -6,11 +6,13 @@ use crate::verify::admission::Proxies;
 use crate::verify::proxies::Trusted;
 use crate::verify::rules::PathRules;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use stead_api::permission::{Catalogue, Permission};
+use stead_api::resource::ResourceTypes;
 use stead_api::secret::{DEFAULT_PREFIX, Form, Format, MAX_LENGTH, Secret};
 use stead_verify::period::Billing;
 
@@ -117,6 +119,8 @@ pub struct Config {
     pub format: Format,
     /// What keys may do.
     pub catalogue: Catalogue,
+    /// What can be shared.
+    pub resource_types: ResourceTypes,
     /// The proxies that ask about requests.
     pub proxies: Proxies,
 }
@@ -174,21 +178,31 @@ pub struct Limits {
     pub max_staleness: u64,
 }
 
-/// The settings file: every setting by its name, and the permission catalogue.
+/// The settings file: every setting by its name, the permission catalogue and the resource types.
 #[derive(Default, Deserialize)]
 struct File {
     #[serde(flatten)]
     settings: BTreeMap<String, toml::Value>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CatalogueFile {
+struct ListFile<T> {
     /// Whether the entries replace the default ones or are added to them.
     #[serde(default)]
     replace: bool,
-    #[serde(default)]
-    entries: Vec<Permission>,
+    #[serde(default = "Vec::new")]
+    entries: Vec<T>,
+}
+
+/// A list of the settings file that is more than one value.
+fn list<T: DeserializeOwned>(file: &mut File, name: &str, mistakes: &mut Vec<String>) -> ListFile<T> {
+    let none = ListFile { replace: false, entries: Vec::new() };
+    let Some(value) = file.settings.remove(name) else { return none };
+    value.try_into().unwrap_or_else(|error| {
+        mistakes.push(format!("settings file: {name}: {}", toml::de::Error::message(&error)));
+        none
+    })
 }
 
 impl Config {
@@ -226,14 +240,8 @@ impl Config {
             mistakes.push(format!("settings file: not TOML: {}", error.message()));
             File::default()
         });
-        let catalogue: CatalogueFile = match file.settings.remove("permissions").map(toml::Value::try_into) {
-            Some(Err(error)) => {
-                mistakes.push(format!("settings file: permissions: {}", toml::de::Error::message(&error)));
-                CatalogueFile::default()
-            }
-            Some(Ok(catalogue)) => catalogue,
-            None => CatalogueFile::default(),
-        };
+        let catalogue: ListFile<Permission> = list(&mut file, "permissions", &mut mistakes);
+        let resource_types: ListFile<String> = list(&mut file, "resource-types", &mut mistakes);
         for name in file.settings.keys().filter(|name| SETTINGS.iter().all(|setting| setting.name != *name)) {
             mistakes.push(format!("settings file: there is no setting `{name}`"));
         }
@@ -246,6 +254,11 @@ impl Config {
             sources.mistakes.push(format!("settings file: {error}"));
             Catalogue::default()
         });
+        let resource_types =
+            ResourceTypes::new(resource_types.replace, resource_types.entries).unwrap_or_else(|error| {
+                sources.mistakes.push(format!("settings file: {error}"));
+                ResourceTypes::default()
+            });
         let data_dir: PathBuf = sources.parse("data-dir", "a path", PathBuf::from("stead-data"));
         let config = Self {
             listen: sources.parse(
@@ -282,6 +295,7 @@ impl Config {
             },
             proxies: proxies(&mut sources, &catalogue),
             catalogue,
+            resource_types,
             data_dir,
         };
         let admin_api_key = sources.read("admin-api-key", |text| admin_api_key(&config.format, text));

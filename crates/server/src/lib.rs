@@ -27,6 +27,7 @@ pub mod jobs;
 pub mod keys;
 pub mod members;
 pub mod metrics;
+pub mod resources;
 mod seal;
 pub mod store;
 pub mod traces;

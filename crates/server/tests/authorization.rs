@@ -14,9 +14,39 @@ on_both_stores! {
     who_comes_before_what
 }
 
+/// What the example calls are about.
+#[derive(Clone)]
+struct Things {
+    key: Key,
+    group: String,
+    resource: &'static str,
+}
+
+impl Things {
+    async fn new(world: &World) -> Self {
+        let group = world.group(&[], Vec::new()).await.to_string();
+        let voice = json!({"resource_type": "voice", "resource_id": "a-voice"});
+        world.call("POST", "/v1/workspace/resources", voice).await.ok();
+        Self { key: world.account_with_key().await, group, resource: "a-voice" }
+    }
+
+    /// Nothing that there is.
+    fn nothing() -> Self {
+        let key = Key {
+            account: "usr_0000000000000000000000".into(),
+            id: "key_0000000000000000000000".into(),
+            secret: String::new(),
+        };
+        Self { key, group: "grp_0000000000000000000000".into(), resource: "no-voice" }
+    }
+}
+
 /// How a route is called so that it would succeed: path with real ids, and a body.
-fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
+fn example(route: &Route, things: &Things) -> Option<(String, Value)> {
+    let key = &things.key;
     let path = route.path.replace("{service_account_user_id}", &key.account).replace("{api_key_id}", &key.id);
+    let path = path.replace("{group_id}", &things.group).replace("{user_id}", &key.account);
+    let path = path.replace("{resource_id}", things.resource);
     let path = path.replace("{lease_id}", "lea_0000000000000000000000");
     let path = path.replace("{decision_id}", "dec_0000000000000000000000");
     let body = match route.id {
@@ -34,6 +64,11 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         | "get_decision"
         | "list_decisions"
         | "release_lease"
+        | "list_groups"
+        | "get_group"
+        | "delete_group"
+        | "list_resources"
+        | "get_member_access"
         | "health"
         | "ready"
         | "forward_auth"
@@ -42,6 +77,16 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         | "openapi" => Value::Null,
         "create_service_account" | "create_service_account_api_key" => json!({"name": "made"}),
         "update_service_account" | "update_service_account_api_key" => json!({"name": "changed"}),
+        "search_groups" => return Some((format!("{path}?name=a"), Value::Null)),
+        "get_resource" | "delete_resource" | "get_resource_access" => {
+            return Some((format!("{path}?resource_type=voice"), Value::Null));
+        }
+        "update_resource" => return Some((format!("{path}?resource_type=voice"), json!({"resource_name": "x"}))),
+        "create_resource" => json!({"resource_type": "voice"}),
+        "share_resource" => json!({"resource_type": "voice", "group_id": "default", "role": "viewer"}),
+        "unshare_resource" => json!({"resource_type": "voice", "group_id": "default"}),
+        "create_group" | "update_group" => json!({"name": "another"}),
+        "add_group_member" | "remove_group_member" => json!({"email": "owner@localhost"}),
         "rotate_service_account_api_key" | "simulate_api_key" => json!({}),
         "verify_api_key" => json!({"api_key": key.secret}),
         "verify_api_keys" => json!({"requests": [{"api_key": key.secret}]}),
@@ -53,7 +98,8 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
 
 async fn every_route_refuses_who_may_not_call_it(engine: Engine) {
     let world = World::new(engine).await;
-    let key = world.account_with_key().await;
+    let things = Things::new(&world).await;
+    let key = things.key.clone();
     let revoked = world.key(&key.account, json!({"name": "revoked"})).await;
     world.call("DELETE", &revoked.path(), Value::Null).await.ok();
     let disabled = world.key(&key.account, json!({"name": "disabled"})).await;
@@ -67,7 +113,7 @@ async fn every_route_refuses_who_may_not_call_it(engine: Engine) {
     let state = async || world.count("SELECT CAST(SUM(audit_seq) AS BIGINT) FROM workspaces").await;
     let before = state().await;
     for route in routes() {
-        let (path, body) = example(&route, &key).unwrap_or_else(|| panic!("`{}` has no line in the walk", route.id));
+        let (path, body) = example(&route, &things).unwrap_or_else(|| panic!("`{}` has no line in the walk", route.id));
         let call = async |secret: &str| world.call_as(secret, route.method.as_str(), &path, body.clone()).await;
         if route.access == Access::Anyone {
             assert_eq!(call("").await.status, 200, "{}", route.id);
@@ -122,35 +168,31 @@ fn masked(reply: Reply) -> (u16, Vec<String>, String) {
 
 async fn not_yours_reads_like_not_there(engine: Engine) {
     let world = World::new(engine).await;
-    let ours = world.account_with_key().await;
+    let ours = Things::new(&world).await;
     let foreign = world.foreign_admin().await;
     let theirs = world.call_as(&foreign, "POST", "/v1/service-accounts", json!({"name": "theirs"})).await.ok();
     let theirs = theirs["service_account_id"].as_str().unwrap().to_owned();
     let before = world.get("/v1/service-accounts").await;
     for route in routes().into_iter().filter(|route| route.path.contains('{')) {
-        let call = async |key: &Key| {
-            let (path, body) = example(&route, key).unwrap();
+        let call = async |things: &Things| {
+            let (path, body) = example(&route, things).unwrap();
             masked(world.call_as(&foreign, route.method.as_str(), &path, body).await)
         };
-        let nothing = Key {
-            account: "usr_0000000000000000000000".into(),
-            id: "key_0000000000000000000000".into(),
-            secret: String::new(),
-        };
+        let nothing = Things::nothing();
         let (not_yours, not_there) = (call(&ours).await, call(&nothing).await);
         assert_eq!(not_yours.0, 404, "{}: {}", route.id, not_yours.2);
         assert_eq!(not_yours, not_there, "{}", route.id);
         if route.path.contains("{api_key_id}") {
             // The foreign key under one's own account, too.
-            let mixed = Key { account: theirs.clone(), ..ours.clone() };
-            let nothing = Key { account: theirs.clone(), ..nothing };
+            let mixed = Things { key: Key { account: theirs.clone(), ..ours.key.clone() }, ..ours.clone() };
+            let nothing = Things { key: Key { account: theirs.clone(), ..nothing.key.clone() }, ..nothing };
             assert_eq!(call(&mixed).await, call(&nothing).await, "{}", route.id);
         }
     }
     assert_eq!(world.get("/v1/service-accounts").await, before);
     // The other workspace's lists hold nothing of ours.
     let list = world.call_as(&foreign, "GET", "/v1/api-keys", Value::Null).await.ok().to_string();
-    assert!(!list.contains(&ours.id));
+    assert!(!list.contains(&ours.key.id));
 }
 
 async fn a_key_needs_the_permission_and_its_owner_the_right(engine: Engine) {

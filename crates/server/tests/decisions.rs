@@ -73,7 +73,7 @@ async fn a_rehearsal_takes_nothing_and_tells_every_check(engine: Engine) {
             (&answer["code"], &answer["remaining"], &answer["key_name"]),
             (&json!("VALID"), &json!(5), &json!("deploy"))
         );
-        assert_eq!(answer["checks"].as_array().unwrap().len(), 10);
+        assert_eq!(answer["checks"].as_array().unwrap().len(), 11);
         assert!(answer.get("lease_id").is_none());
     }
     let beyond = world.call("POST", &path, json!({"cost": 6})).await.ok();

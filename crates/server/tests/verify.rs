@@ -69,6 +69,7 @@ async fn an_explanation_names_each_check_and_the_key(engine: Engine) {
             "expiry",
             "address",
             "permissions",
+            "resource",
             "rate_limits",
             "concurrency",
             "credits"
@@ -282,10 +283,10 @@ async fn what_is_not_decided_about_is_refused(engine: Engine) {
     let world = World::new(engine).await;
     let key = world.account_with_key().await;
     let ask = async |ask: Value| world.call("POST", "/v1/api-keys/verify", ask).await.blamed();
-    let resource = json!({"resource_type": "voice", "resource_id": "v", "role": "viewer"});
+    let resource = json!({"resource_type": "castle", "resource_id": "v", "role": "viewer"});
     assert_eq!(
         ask(json!({"api_key": key.secret, "resource": resource, "concurrency": "tts"})).await,
-        ["body.resource"]
+        ["body.resource.resource_type"]
     );
     let wrong = json!({"permissions": ["fly"], "ip": "nowhere", "cost": -1, "explain": "yes", "request_id": "", "at_least": "0"});
     let blamed = ask(wrong).await;

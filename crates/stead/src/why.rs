@@ -6,8 +6,9 @@ use clap::{Arg, ArgMatches, Command};
 use std::fmt::Write as _;
 use std::io::Read as _;
 use stead_api::id::DecisionId;
+use stead_api::resource::Role;
 use stead_api::secret::Secret;
-use stead_api::verify::{Decision, Simulate, VerifyApiKey};
+use stead_api::verify::{Decision, ResourceAsked, Simulate, VerifyApiKey};
 use stead_client::Client;
 
 const KEY: &str = "STEAD_API_KEY";
@@ -28,6 +29,8 @@ pub(crate) fn command() -> Command {
         .arg(option("ip", "With a key id or -: where from"))
         .arg(option("cost", "With a key id: credits that would be charged"))
         .arg(option("concurrency", "With a key id: tts, dubbing or music"))
+        .arg(option("resource", "With a key id or -: a resource, as <type>/<id>"))
+        .arg(option("role", "The role that is needed on it [viewer]"))
         .arg(option("base-url", "The server [http://127.0.0.1:8080] (STEAD_BASE_URL)"))
 }
 
@@ -40,6 +43,7 @@ pub(crate) async fn run(arguments: &ArgMatches) -> Result<()> {
     let key = variable(KEY).with_context(|| format!("{KEY} is not set: it holds the key to ask with"))?;
     let client = Client::new(&base, Secret::new(key))?;
     let permissions = text("permissions").map(|list| list.split(',').map(|name| name.trim().to_owned()).collect());
+    let resource = resource(text("resource").as_deref(), text("role").as_deref())?;
     let what = text("what").context("say what to explain")?;
     let (decision, when) = if what.starts_with(DecisionId::PREFIX) {
         let past = client.get_decision(&what.as_str().into()).await?;
@@ -53,7 +57,7 @@ pub(crate) async fn run(arguments: &ArgMatches) -> Result<()> {
             ip: text("ip"),
             cost: None,
             request_id: None,
-            resource: None,
+            resource,
             concurrency: None,
             lease_seconds: None,
             explain: Some(true),
@@ -62,12 +66,20 @@ pub(crate) async fn run(arguments: &ArgMatches) -> Result<()> {
         (client.verify_api_key(&question).await?, "decided now".into())
     } else if what.starts_with("key_") {
         let cost = text("cost").map(|cost| cost.parse().context("--cost: a whole number")).transpose()?;
-        let question = Simulate { permissions, ip: text("ip"), cost, concurrency: text("concurrency") };
+        let question = Simulate { permissions, ip: text("ip"), cost, concurrency: text("concurrency"), resource };
         (client.simulate_api_key(&what.as_str().into(), &question).await?, "would be decided now".into())
     } else {
         bail!("that is neither a decision id (dec_…) nor a key id (key_…) nor -")
     };
     print(told(&decision, &when).trim_end())
+}
+
+/// The resource and the role that are asked about.
+fn resource(resource: Option<&str>, role: Option<&str>) -> Result<Option<ResourceAsked>> {
+    let role = role.map(|role| Role::parse(role).context("--role: viewer, commenter, editor or admin")).transpose()?;
+    let Some(resource) = resource else { return Ok(None) };
+    let (kind, id) = resource.split_once('/').context("--resource: <type>/<id>")?;
+    Ok(Some(ResourceAsked { resource_type: kind.into(), resource_id: id.into(), role }))
 }
 
 /// The trail, one line a check.

@@ -2,7 +2,10 @@
 
 use crate::harness::{Options, Server, Store};
 use stead_api::account::{CreateServiceAccount, UpdateServiceAccount};
+use stead_api::group::{CreateGroup, GroupMember, UpdateGroup};
+use stead_api::id::PrincipalId;
 use stead_api::key::{Change, CreateApiKey, KeyStatus, Permissions, RotateApiKey, UpdateApiKey};
+use stead_api::resource::{CreateResource, Role, ShareResource, ShareTarget, UnshareResource, UpdateResource};
 use stead_api::secret::Secret;
 use stead_api::verify::{BatchResult, DecisionCode, Simulate, VerifyApiKey, VerifyApiKeys};
 use stead_client::{Client, Error};
@@ -27,7 +30,7 @@ async fn every_call_of_the_client_works_on_the_real_server() {
     let server = Server::start(Options::on(Store::Sqlite));
     let client = Client::new(server.base_url(), Secret::new(server.admin_key())).unwrap();
     let me = client.user().await.unwrap();
-    let new = CreateServiceAccount { name: "ci".into(), description: None };
+    let new = CreateServiceAccount { name: "ci".into(), ..CreateServiceAccount::default() };
     let account = client.create_service_account(&new).await.unwrap().service_account_id;
 
     let new = CreateApiKey {
@@ -86,6 +89,8 @@ async fn every_call_of_the_client_works_on_the_real_server() {
     let revoked = client.search_api_keys(&[("status", "revoked"), ("account", account.as_str())]).await.unwrap();
     assert_eq!(revoked.api_keys.len(), 2);
 
+    share_a_voice(&client, &account).await;
+
     let change = UpdateServiceAccount { name: Some("renamed".into()), ..UpdateServiceAccount::default() };
     assert_eq!(client.update_service_account(&account, &change).await.unwrap().name, "renamed");
     assert_eq!(client.get_service_account(&account).await.unwrap().name, "renamed");
@@ -104,4 +109,38 @@ async fn every_call_of_the_client_works_on_the_real_server() {
     let stranger = Client::new(server.base_url(), Secret::new("nobody's key")).unwrap();
     assert!(matches!(stranger.user().await.unwrap_err(), Error::Refused { status: 401, .. }));
     assert!(!format!("{client:?}").contains(server.admin_key()), "{}", me.user_id);
+}
+
+/// Groups, resources, and who can touch what.
+async fn share_a_voice(client: &Client, account: &PrincipalId) {
+    let new = CreateGroup { name: "Builders".into(), ..CreateGroup::default() };
+    let group = client.create_group(&new).await.unwrap().id;
+    let change = UpdateGroup { name: Some("Makers".into()), ..UpdateGroup::default() };
+    assert_eq!(client.update_group(&group, &change).await.unwrap().name, "Makers");
+    let member = GroupMember { email: client.get_service_account(account).await.unwrap().email };
+    client.add_group_member(&group, &member).await.unwrap();
+    assert_eq!(client.get_group(&group).await.unwrap().members, std::slice::from_ref(account));
+    assert_eq!(client.search_groups("make").await.unwrap()[0].members_emails, std::slice::from_ref(&member.email));
+    let new =
+        CreateResource { resource_type: "voice".into(), resource_id: Some("anna".into()), ..CreateResource::default() };
+    client.create_resource(&new).await.unwrap();
+    let change = UpdateResource { resource_name: Some("Anna".into()) };
+    client.update_resource("voice", "anna", &change).await.unwrap();
+    let target = ShareTarget { group_id: Some(group.clone()), ..ShareTarget::default() };
+    let share = ShareResource { role: Role::Editor, resource_type: "voice".into(), target: target.clone() };
+    client.share_resource("anna", &share).await.unwrap();
+    assert_eq!(
+        client.get_resource("voice", "anna").await.unwrap().role_to_group_ids[&Role::Editor],
+        std::slice::from_ref(&group)
+    );
+    let touchable = client.get_member_access(account, &[]).await.unwrap().resources;
+    assert_eq!((touchable[0].role, &touchable[0].path[1].id), (Role::Editor, &Some(group.clone())));
+    let who = client.get_resource_access("voice", "anna").await.unwrap().principals;
+    assert!(who.iter().any(|principal| principal.user_id == *account && principal.role == Role::Editor));
+    assert_eq!(client.list_resources(&[("resource_type", "voice")]).await.unwrap().resources.len(), 1);
+    client.unshare_resource("anna", &UnshareResource { resource_type: "voice".into(), target }).await.unwrap();
+    client.delete_resource("voice", "anna").await.unwrap();
+    client.remove_group_member(&group, &member).await.unwrap();
+    client.delete_group(&group).await.unwrap();
+    assert_eq!(client.list_groups().await.unwrap().len(), 1, "everybody's");
 }

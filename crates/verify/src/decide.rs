@@ -1,15 +1,16 @@
 //! The decision.
 //!
 //! [`CHECKS`] is the order of DESIGN §4, from the point where the key is known; what comes before it (a string that
-//! can't be a key, a key that isn't there) has no record to decide about. The resource check, which there isn't yet, has
-//! its place before the rate limits.
+//! can't be a key, a key that isn't there) has no record to decide about.
 
-use crate::index::KeyRecord;
-use crate::limits::{Concurrency, RateLimit, RateState, Standing};
+use crate::index::{EVERYONE, Held, KeyRecord, PoolKind, ResourceKey, Via};
+use crate::limits::{Concurrency, PoolState, RateLimit, RateState, Standing};
 use crate::permissions::PermissionSet;
 use std::fmt;
 use std::net::IpAddr;
+use stead_api::id::GroupId;
 use stead_api::permission::Catalogue;
+use stead_api::resource::Role;
 use stead_api::time::Timestamp;
 use stead_api::verify::{CheckReport, DecisionCode, LimitKind};
 
@@ -18,6 +19,8 @@ use stead_api::verify::{CheckReport, DecisionCode, LimitKind};
 pub struct Ask {
     /// All of these must be held.
     pub permissions: PermissionSet,
+    /// This role, or a stronger one, must be held on this resource.
+    pub resource: Option<(ResourceKey, Role)>,
     /// The address the key was presented from, if known.
     pub ip: Option<IpAddr>,
     /// Where that address comes from.
@@ -77,7 +80,7 @@ struct Check {
     explain: fn(Question<'_>, &Catalogue) -> String,
 }
 
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     Check {
         name: "revoked",
         denial: DecisionCode::Revoked,
@@ -130,6 +133,12 @@ const CHECKS: [Check; 10] = [
         },
     },
     Check {
+        name: "resource",
+        denial: DecisionCode::NoResourceAccess,
+        passes: |q| q.ask.resource.is_none_or(|(_, wanted)| q.standing.held.role >= Some(wanted)),
+        explain: explain_resource,
+    },
+    Check {
         name: "rate_limits",
         denial: DecisionCode::RateLimited,
         passes: |q| rates(q.key, q.standing).all(|(_, state)| state.retry_after == 0),
@@ -150,17 +159,8 @@ const CHECKS: [Check; 10] = [
     Check {
         name: "credits",
         denial: DecisionCode::UsageExceeded,
-        passes: |q| q.ask.cost == 0 || q.key.cap().is_none_or(|cap| q.standing.spent.saturating_add(q.ask.cost) <= cap),
-        explain: |q, _| match q.key.cap() {
-            None => "the key has no monthly cap".into(),
-            Some(cap) => format!(
-                "{} of {cap} credits are gone this month ({} of them forfeited), {} asked for; the next month begins in {} s",
-                q.standing.spent,
-                q.standing.forfeited,
-                q.ask.cost,
-                q.standing.month_ends.seconds() - q.now.seconds(),
-            ),
-        },
+        passes: |q| q.ask.cost == 0 || (covers_cap(q) && q.standing.pool.is_none_or(|pool| q.ask.cost <= pool.left())),
+        explain: explain_credits,
     },
 ];
 
@@ -237,13 +237,19 @@ pub fn hit<'a>(
                 })
             })
         }
-        DecisionCode::UsageExceeded => key.cap().map(|cap| Hit {
-            name: "character_limit",
-            kind: LimitKind::Credits,
-            limit: cap,
-            remaining: cap.saturating_sub(standing.spent),
-            retry_after: u64::try_from(standing.month_ends.0 - now.0).unwrap_or(0),
-        }),
+        DecisionCode::UsageExceeded => {
+            let own = key.cap().map(|cap| ("character_limit", cap, cap.saturating_sub(standing.spent)));
+            let shared = standing.pool.map(|pool| (pool_name(&pool), pool.cap, pool.left()));
+            // The key's own first: it is what its holder knows of.
+            let exceeded = |(_, _, left): &(&str, u64, u64)| *left < ask.cost;
+            own.filter(exceeded).or(shared).map(|(name, limit, remaining)| Hit {
+                name,
+                kind: LimitKind::Credits,
+                limit,
+                remaining,
+                retry_after: u64::try_from(standing.month_ends.0 - now.0).unwrap_or(0),
+            })
+        }
         _ => None,
     }
 }
@@ -261,6 +267,57 @@ pub fn rates<'a>(
 fn most_at_once(key: &KeyRecord, ask: &Ask) -> Option<(Concurrency, u64)> {
     let (kind, _) = ask.concurrency?;
     Some((kind, key.limits.as_ref()?.concurrency[kind as usize]?))
+}
+
+fn covers_cap(q: Question<'_>) -> bool {
+    q.key.cap().is_none_or(|cap| q.standing.spent.saturating_add(q.ask.cost) <= cap)
+}
+
+/// What a denial calls a pool.
+fn pool_name(pool: &PoolState) -> &'static str {
+    if pool.kind == PoolKind::Account { "usage_limit" } else { "group_usage_limit" }
+}
+
+fn explain_credits(q: Question<'_>, _: &Catalogue) -> String {
+    let own = q.key.cap().map(|cap| {
+        format!(
+            "{} of {cap} credits are gone this month ({} of them forfeited)",
+            q.standing.spent, q.standing.forfeited
+        )
+    });
+    let shared = q.standing.pool.map(|pool| {
+        let whose = match pool.kind {
+            PoolKind::Account => "the account's keys share".into(),
+            PoolKind::Group(EVERYONE) => "the whole workspace shares".into(),
+            PoolKind::Group(group) => format!("the group {} shares", GroupId::from_bits(group)),
+        };
+        format!("{} of {} credits that {whose} are gone this month", pool.spent, pool.cap)
+    });
+    let all: Vec<_> = own.into_iter().chain(shared).collect();
+    if all.is_empty() {
+        return "no monthly cap bounds the key".into();
+    }
+    let ends = q.standing.month_ends.seconds() - q.now.seconds();
+    format!("{}; {} asked for; the next month begins in {ends} s", all.join("; "), q.ask.cost)
+}
+
+fn explain_resource(q: Question<'_>, _: &Catalogue) -> String {
+    let Some((_, wanted)) = q.ask.resource else { return "no resource is asked about".into() };
+    let (wanted, Held { role, via }) = (wanted.as_str(), q.standing.held);
+    let held = role.map_or("no role", Role::as_str);
+    let why = match via {
+        Via::Unknown => return format!("{wanted} is needed, and there is no such resource"),
+        Via::Nothing => return format!("{wanted} is needed, and nothing is shared with the account or its groups"),
+        Via::Admin => "the account is a workspace admin".into(),
+        Via::Creator => "the account made the resource".into(),
+        Via::Direct => "account → resource".into(),
+        Via::Group(EVERYONE, _) => "account → everybody (default) → resource".into(),
+        Via::Group(group, false) => format!("account → group {} → resource", GroupId::from_bits(group)),
+        Via::Group(group, true) => {
+            format!("account → group {} with access to all resources", GroupId::from_bits(group))
+        }
+    };
+    format!("{wanted} is needed, {held} is held: {why}")
 }
 
 fn explain_rates(q: Question<'_>, _: &Catalogue) -> String {

@@ -6,6 +6,7 @@ use crate::period::Billing;
 use crate::permissions::PermissionSet;
 use ipnet::IpNet;
 use stead_api::id::{GroupId, KeyId, LineageId, PrincipalId, WorkspaceId};
+use stead_api::resource::Role;
 use stead_api::time::Timestamp;
 
 /// A changed fact, on its way from a committed transaction to the index.
@@ -17,6 +18,8 @@ pub enum Fact {
     Principal(PrincipalFacts),
     /// A group.
     Group(GroupFacts),
+    /// A resource.
+    Resource(ResourceFacts),
     /// A key.
     Key(Box<KeyFacts>),
 }
@@ -66,6 +69,25 @@ pub struct GroupFacts {
     pub all_resources: bool,
     /// Credits a month, all its members' keys together.
     pub cap: Option<u64>,
+}
+
+/// A resource with what is shared of it.
+#[derive(Clone, Debug)]
+pub struct ResourceFacts {
+    /// Whose.
+    pub workspace_id: WorkspaceId,
+    /// Its type.
+    pub kind: Box<str>,
+    /// Which of that type.
+    pub id: Box<str>,
+    /// Grows with each change of the row, also beyond its deletion.
+    pub version: i64,
+    /// Deleted, or not to be trusted: nobody has any role on it.
+    pub deleted: bool,
+    /// Whose it is.
+    pub creator: Option<PrincipalId>,
+    /// Role by whom it is shared with: the bits of a member's or a group's id, or [`crate::index::EVERYONE`].
+    pub shares: Box<[(u128, Role)]>,
 }
 
 /// A key, as far as decisions go. Names are not in the mirror.

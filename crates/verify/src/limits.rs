@@ -7,6 +7,7 @@
 
 use crate::credits::Credits;
 use crate::decide::Ask;
+use crate::index::{Held, PoolKind};
 use ipnet::IpNet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stead_api::time::Timestamp;
@@ -146,6 +147,28 @@ pub struct Standing {
     pub under_way: u64,
     /// Microseconds until the next of it ends by itself.
     pub frees_after: u64,
+    /// Of the shared credits that a charge takes from, those with the least left.
+    pub pool: Option<PoolState>,
+    /// The role that the key's owner has on the resource asked about.
+    pub held: Held,
+}
+
+/// How credits that several keys share stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolState {
+    /// Whose they are.
+    pub kind: PoolKind,
+    /// Credits a month.
+    pub cap: u64,
+    /// Gone this month.
+    pub spent: u64,
+}
+
+impl PoolState {
+    /// What is left.
+    pub fn left(&self) -> u64 {
+        self.cap.saturating_sub(self.spent)
+    }
 }
 
 impl RateLimit {

@@ -4,20 +4,25 @@ mod queries;
 pub mod routes;
 
 use crate::app::App;
-use crate::error::Failure;
+use crate::error::{Failure, field_error};
 use crate::feed::idempotency::Retry;
 use crate::feed::mutation::{self, ChangeKind, Committed, Mutation, Target};
 use crate::keys::{self, power};
 use crate::members::Caller;
 use crate::store::{Error, Tx};
-use crate::{groups, seal};
+use crate::{groups, resources, seal};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
-use stead_api::account::{CreateServiceAccount, CreatedServiceAccount, ServiceAccount, Status, UpdateServiceAccount};
+use stead_api::account::{
+    CreateServiceAccount, CreatedServiceAccount, DefaultSharing, DefaultSharingGroup, ServiceAccount, Status,
+    UpdateServiceAccount,
+};
 use stead_api::error::ErrorCode;
+use stead_api::group::Groups;
 use stead_api::id::{PrincipalId, WorkspaceId};
 use stead_api::key::ApiKey;
+use stead_api::resource::Role;
 use stead_api::time::Timestamp;
 use stead_verify::facts::{Fact, PrincipalFacts};
 use stead_verify::pepper::{Label, Ring};
@@ -139,10 +144,9 @@ pub async fn list(app: &Arc<App>, workspace: WorkspaceId) -> Result<Vec<ServiceA
             keys.entry(key.service_account_user_id.to_string()).or_default().push(key);
         }
         let uses: HashMap<_, _> = keys::last_uses(&worker, tx, &workspace)?;
-        Ok(accounts
-            .into_iter()
-            .map(|row| view(&row, keys.remove(&row.id).unwrap_or_default(), uses.get(&row.id).copied()))
-            .collect())
+        let groups = shared_by_default(&worker, tx, &workspace, &accounts)?;
+        let view = |row: &AccountRow, keys| view(row, keys, uses.get(&row.id).copied(), &groups);
+        Ok(accounts.iter().map(|row| view(row, keys.remove(&row.id).unwrap_or_default())).collect())
     };
     app.store.read(read).await
 }
@@ -157,7 +161,21 @@ fn read_one(app: &App, tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &PrincipalI
     let row = live(tx, workspace, id)?;
     let keys = keys::of_principal(app, tx, workspace, id)?;
     let used = keys::last_use_of(app, tx, workspace, id)?;
-    Ok(view(&row, keys, used))
+    let groups = shared_by_default(app, tx, workspace, std::slice::from_ref(&row))?;
+    Ok(view(&row, keys, used, &groups))
+}
+
+/// The groups that any of these accounts shares with by default; most share with none.
+fn shared_by_default(
+    app: &App,
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    accounts: &[AccountRow],
+) -> Result<Groups, Failure> {
+    if accounts.iter().all(|row| row.default_sharing_groups.is_empty()) {
+        return Ok(Groups::new());
+    }
+    groups::all(app, tx, workspace)
 }
 
 /// Makes an account. At most as many as the settings allow.
@@ -192,8 +210,13 @@ pub async fn create(
             version: 0,
             seal: Vec::new(),
         };
+        row.default_sharing_groups = default_sharing(m, new.default_sharing_groups.as_deref().unwrap_or_default())?;
         save(m, &mut row)?;
-        m.audit("Service Account Creation", row.target(), json!({}));
+        m.audit(
+            "Service Account Creation",
+            row.target(),
+            json!({ "default_sharing_groups": row.default_sharing_groups }),
+        );
         let created = Timestamp(row.created_at).seconds();
         let made = CreatedServiceAccount {
             hyphenated: id.clone(),
@@ -235,10 +258,15 @@ pub async fn update(
         if let Some(enabled) = change.is_enabled {
             row.is_disabled = !enabled;
         }
+        if let Some(groups) = &change.default_sharing_groups {
+            row.default_sharing_groups = default_sharing(m, groups)?;
+        }
         let mut details = Map::new();
         keys::note_change(&mut details, "name", &old.name, &row.name);
         keys::note_change(&mut details, "description", &old.description, &row.description);
         keys::note_change(&mut details, "is_disabled", &old.is_disabled, &row.is_disabled);
+        let (before, after) = (&old.default_sharing_groups, &row.default_sharing_groups);
+        keys::note_change(&mut details, "default_sharing_groups", before, after);
         if !details.is_empty() {
             if old.is_disabled && !row.is_disabled {
                 // Its keys begin to work: none of them may be stronger than the one that asks.
@@ -256,14 +284,35 @@ pub async fn update(
     mutation::mutate(app, caller, None, operation).await
 }
 
+/// Groups of the workspace that new resources of an account are to be shared with, each once.
+fn default_sharing(m: &mut Mutation<'_, '_>, wanted: &[DefaultSharing]) -> Result<Vec<(String, String)>, Failure> {
+    let workspace = m.workspace_id();
+    let mut groups: Vec<(String, String)> = Vec::new();
+    for (place, DefaultSharing { group_id, permission_level }) in wanted.iter().enumerate() {
+        let is_new = groups.iter().all(|(known, _)| known != group_id);
+        if !is_new || !groups::exists(m.tx, &workspace, group_id)? {
+            let message =
+                if is_new { "there is no such group in the workspace" } else { "the group stands here twice" };
+            let mut mistake = field_error(&["body", "default_sharing_groups"], "value_error", message);
+            mistake.loc.push(place.into());
+            return Err(Failure::Invalid(vec![mistake]));
+        }
+        groups.push((group_id.clone(), permission_level.as_str().to_owned()));
+    }
+    Ok(groups)
+}
+
 /// Deletes an account and revokes its keys, for good.
 pub async fn delete(app: &Arc<App>, caller: &Caller, id: PrincipalId) -> Result<Committed<Status>, Failure> {
     let operation = move |m: &mut Mutation<'_, '_>| {
         let workspace = m.workspace_id();
         let mut row = live(m.tx, &workspace, &id)?;
         row.deleted_at = Some(m.now.0);
+        row.groups.clear();
+        row.default_sharing_groups.clear();
         save(m, &mut row)?;
-        m.audit("Service Account Deletion", row.target(), json!({}));
+        let shares = resources::forget_grantee(m, &row.id)?;
+        m.audit("Service Account Deletion", row.target(), json!({ "shared_resources": shares }));
         for key in keys::rows_of_principal(m.tx, &workspace, &id)? {
             keys::revoke_row(m, key)?;
         }
@@ -282,7 +331,10 @@ pub fn save(m: &mut Mutation<'_, '_>, row: &mut AccountRow) -> Result<(), Failur
     Ok(())
 }
 
-fn view(row: &AccountRow, keys: Vec<ApiKey>, last_used: Option<Timestamp>) -> ServiceAccount {
+fn view(row: &AccountRow, keys: Vec<ApiKey>, last_used: Option<Timestamp>, groups: &Groups) -> ServiceAccount {
+    let shared = row.default_sharing_groups.iter().filter_map(|(group, role)| {
+        Some(DefaultSharingGroup { group: groups.get(group)?.clone(), permission_level: Role::parse(role)? })
+    });
     let created = Timestamp(row.created_at).seconds();
     ServiceAccount {
         service_account_user_id: row.id.as_str().into(),
@@ -296,6 +348,8 @@ fn view(row: &AccountRow, keys: Vec<ApiKey>, last_used: Option<Timestamp>) -> Se
         api_key_count: keys.len(),
         last_used_at: last_used.map(Timestamp::seconds),
         api_keys: keys,
-        default_sharing_groups: Vec::new(),
+        default_sharing_groups: shared.collect(),
+        groups: row.groups.clone(),
+        usage_limit: row.usage_limit,
     }
 }

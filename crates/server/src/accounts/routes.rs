@@ -8,11 +8,14 @@ use crate::http::reply::{Answer, committed, json};
 use crate::members::Caller;
 use axum::extract::State;
 use std::sync::Arc;
-use stead_api::account::{CreateServiceAccount, ServiceAccountList, UpdateServiceAccount};
+use stead_api::account::{CreateServiceAccount, DefaultSharing, ServiceAccountList, UpdateServiceAccount};
 use stead_api::id::WorkspaceId;
+use stead_api::resource::Role;
 
 /// Longest name.
 pub const NAME: usize = 128;
+/// Most groups that new resources are shared with.
+const MAX_SHARING: usize = 100;
 /// Longest description.
 pub const DESCRIPTION: usize = 1000;
 
@@ -33,18 +36,24 @@ pub async fn create(State(app): State<Arc<App>>, caller: Caller, body: JsonObjec
     let new = CreateServiceAccount {
         name: fields.required_text("name", NAME),
         description: fields.text("description", 0, DESCRIPTION),
+        default_sharing_groups: fields.objects("default_sharing_groups", MAX_SHARING, default_sharing),
     };
-    match fields.value("default_sharing_groups").map(|value| value.as_array()) {
-        None => {}
-        Some(Some(groups)) if groups.is_empty() => {}
-        Some(Some(_)) => {
-            fields.mistake("default_sharing_groups", "value_error", "there is no such group in the workspace");
-        }
-        Some(None) => fields.mistake("default_sharing_groups", "list_type", "Input should be a valid list"),
-    }
     let new = fields.finish(new)?;
     let made = super::create(&app, &caller, body.retry, new).await?;
     committed(&made, &made.value)
+}
+
+/// One of the groups that new resources are shared with. Their roles have no commenter (wire §15.4).
+fn default_sharing(fields: &mut Fields<'_>) -> DefaultSharing {
+    let group_id = fields.required_text("group_id", 64);
+    if fields.value("permission_level").is_none() {
+        fields.mistake("permission_level", "missing", "Field required");
+    }
+    let role = fields.role("permission_level");
+    if role == Some(Role::Commenter) {
+        fields.mistake("permission_level", "enum", "Input should be 'admin', 'editor' or 'viewer'");
+    }
+    DefaultSharing { group_id, permission_level: role.unwrap_or(Role::Viewer) }
 }
 
 /// `GET /v1/service-accounts/{id}`.
@@ -59,6 +68,7 @@ pub async fn update(State(app): State<Arc<App>>, caller: Caller, Ids([id]): Ids<
         name: fields.text("name", 1, NAME),
         description: fields.text("description", 0, DESCRIPTION),
         is_enabled: fields.boolean_or_no_update("is_enabled"),
+        default_sharing_groups: fields.objects("default_sharing_groups", MAX_SHARING, default_sharing),
     };
     let change = fields.finish(change)?;
     let made = super::update(&app, &caller, id.into(), change).await?;

@@ -8,7 +8,7 @@ use super::queries::{self, Change};
 use crate::app::App;
 use crate::error::Failure;
 use crate::store::{Error, Tx};
-use crate::{accounts, groups, keys, members, verify, workspaces};
+use crate::{accounts, groups, keys, members, resources, verify, workspaces};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,6 +39,7 @@ pub async fn load(app: &Arc<App>) -> Result<(), Failure> {
         for fact in groups::facts(tx, &app.ring)? {
             app.index.apply(fact);
         }
+        resources::each_fact(tx, &app.ring, |fact| app.index.apply(fact))?;
         app.index.reserve(keys::count_all(tx)?);
         // The log is apart from the rows: a row put back to an older state is behind its last change.
         let newest: HashMap<_, _> = queries::versions(tx, ChangeKind::Key.as_str())?.into_iter().collect();
@@ -154,6 +155,7 @@ fn apply(app: &App, tx: &mut Tx<'_>, change: &Change) -> Result<(), Error> {
         Some(ChangeKind::Workspace) => workspaces::fact(tx, ring, workspace)?,
         Some(ChangeKind::Member) => members::fact(tx, ring, workspace, &change.id)?,
         Some(ChangeKind::Group) => Some(groups::fact(tx, ring, workspace, &change.id, change.version)?),
+        Some(ChangeKind::Resource) => resources::fact(tx, ring, workspace, &change.id)?,
         Some(ChangeKind::Account) => accounts::fact(tx, ring, workspace, &change.id)?,
         Some(ChangeKind::Key) => {
             let id = change.id.as_str().into();

@@ -34,13 +34,15 @@ pub enum ChangeKind {
     Account,
     /// A group.
     Group,
+    /// A resource, with what is shared of it; its id is `<type>/<id>`.
+    Resource,
     /// A key.
     Key,
 }
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Workspace, Self::Member, Self::Account, Self::Group, Self::Key];
+    pub const ALL: [Self; 6] = [Self::Workspace, Self::Member, Self::Account, Self::Group, Self::Resource, Self::Key];
 
     /// The word in the change log.
     pub const fn as_str(self) -> &'static str {
@@ -49,6 +51,7 @@ impl ChangeKind {
             Self::Member => "member",
             Self::Account => "account",
             Self::Group => "group",
+            Self::Resource => "resource",
             Self::Key => "key",
         }
     }

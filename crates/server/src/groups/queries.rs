@@ -33,6 +33,23 @@ pub(super) fn all(tx: &mut Tx<'_>) -> Result<Vec<(WorkspaceId, GroupRow)>, Error
     tx.all(concat!("SELECT ", columns!(), " FROM member_groups"), &[], read)
 }
 
+/// The groups of a workspace, the oldest first.
+pub(super) fn list(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Vec<GroupRow>, Error> {
+    let sql = concat!("SELECT ", columns!(), " FROM member_groups WHERE workspace_id = $1 ORDER BY created_at, id");
+    tx.all(sql, &[workspace.as_str().into()], read)
+}
+
+pub(super) fn count(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<usize, Error> {
+    let sql = "SELECT COUNT(*) FROM member_groups WHERE workspace_id = $1";
+    let count: i64 = tx.one(sql, &[workspace.as_str().into()], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+pub(super) fn delete(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &str) -> Result<(), Error> {
+    let sql = "DELETE FROM member_groups WHERE workspace_id = $1 AND id = $2";
+    tx.run(sql, &[workspace.as_str().into(), id.into()]).map(drop)
+}
+
 /// Writes a whole row, new or changed. The caller holds the workspace's lock.
 pub(super) fn save(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &GroupRow) -> Result<(), Error> {
     tx.run(

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use stead_api::error::FieldError;
 use stead_api::key::{Change, Permissions, RateLimit, RateLimitScope};
 use stead_api::permission::Catalogue;
+use stead_api::resource::Role;
 use stead_verify::limits::MAX_RATE_LIMITS;
 
 /// Most networks of a key (wire §7.2).
@@ -305,6 +306,72 @@ impl<'a> Fields<'a> {
             }
         }
         (self.mistakes.len() == before).then_some(names)
+    }
+
+    /// A list of words out of a fixed list, each once, or absent.
+    pub fn words(&mut self, name: &str, known: &[&str]) -> Option<Vec<String>> {
+        let Value::Array(items) = self.value(name)? else {
+            self.mistake(name, "list_type", "Input should be a valid list");
+            return None;
+        };
+        let before = self.mistakes.len();
+        let mut words: Vec<String> = Vec::new();
+        for (place, item) in items.iter().enumerate() {
+            match item.as_str().filter(|text| known.contains(text)) {
+                Some(text) if words.iter().any(|word| word == text) => {}
+                Some(text) => words.push(text.to_owned()),
+                None => self.item_mistake(name, place, "enum", "Input should be one of the words that are known here"),
+            }
+        }
+        (self.mistakes.len() == before).then_some(words)
+    }
+
+    /// An object within the object, or absent; what is wrong in it is told with its place.
+    pub fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Fields<'a>) -> T) -> Option<T> {
+        let value = self.value(name)?;
+        let Some(object) = value.as_object() else {
+            self.mistake(name, "model_attributes_type", "Input should be a valid object");
+            return None;
+        };
+        let mut fields = Fields::new(object);
+        let value = read(&mut fields);
+        self.mistakes.extend(fields.mistakes.into_iter().map(|mut mistake| {
+            mistake.loc.insert(1, name.into());
+            mistake
+        }));
+        Some(value)
+    }
+
+    /// A list of objects, or absent.
+    pub fn objects<T>(&mut self, name: &str, most: usize, read: impl Fn(&mut Fields<'a>) -> T) -> Option<Vec<T>> {
+        let Value::Array(items) = self.value(name)? else {
+            self.mistake(name, "list_type", "Input should be a valid list");
+            return None;
+        };
+        if items.len() > most {
+            self.mistake(name, "too_long", format!("List should have at most {most} items"));
+            return None;
+        }
+        let mut read_items = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
+            let Some(object) = item.as_object() else {
+                self.item_mistake(name, place, "model_attributes_type", "Input should be a valid object");
+                continue;
+            };
+            let mut fields = Fields::new(object);
+            read_items.push(read(&mut fields));
+            self.mistakes.extend(fields.mistakes.into_iter().map(|mistake| within(mistake, name, place)));
+        }
+        Some(read_items)
+    }
+
+    /// A role, or absent.
+    pub fn role(&mut self, name: &str) -> Option<Role> {
+        let role = self.value(name)?.as_str().and_then(Role::parse);
+        if role.is_none() {
+            self.mistake(name, "enum", "Input should be 'admin', 'editor', 'commenter' or 'viewer'");
+        }
+        role
     }
 
     /// The token has no meaning where a key is made: it would mean "whatever its maker holds".

@@ -4,8 +4,8 @@
 use super::KeyRow;
 use crate::error::Failure;
 use crate::feed::mutation::Mutation;
-use crate::groups;
 use crate::members::{self, Authority};
+use crate::{groups, resources};
 use ipnet::IpNet;
 use stead_api::error::ErrorCode;
 use stead_api::id::PrincipalId;
@@ -70,16 +70,17 @@ pub fn check_owner(m: &mut Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), 
         return Ok(());
     }
     let workspace = m.workspace_id();
-    let owner = members::principal(m.tx, &workspace, owner)?;
-    let theirs =
-        owner.map(|owner| groups::permissions_of(m.tx, &m.app.ring, &workspace, owner.groups())).transpose()?;
-    let theirs = theirs.unwrap_or_default();
+    let Some(owner) = members::principal(m.tx, &workspace, owner)? else { return Ok(()) };
+    let theirs = groups::permissions_of(m.tx, &m.app.ring, &workspace, owner.groups())?;
     let more: Vec<_> = theirs.difference(&m.authority.group_permissions).cloned().collect();
-    if more.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::lacks("The account has group permissions that you do not have.", more))
+    if !more.is_empty() {
+        return Err(Failure::lacks("The account has group permissions that you do not have.", more));
     }
+    if owner.is_admin() || resources::beyond(m, &owner)? {
+        let message = "The account has access to resources that you do not have.";
+        return Err(Failure::refused(ErrorCode::StrongerThanCaller, message));
+    }
+    Ok(())
 }
 
 fn refused(param: &'static str) -> Failure {

@@ -484,3 +484,8 @@ pub fn name(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &PrincipalId) -> Resul
         None => Ok(accounts::find(tx, workspace, id)?.map(|account| account.name)),
     }
 }
+
+/// Whether an id is a person's.
+pub fn is_person(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &PrincipalId) -> Result<bool, Error> {
+    Ok(queries::find(tx, workspace, id.as_str())?.is_some())
+}

@@ -94,6 +94,7 @@ const CODES: [DecisionCode; DecisionCode::UsageExceeded as usize + 1] = [
     DecisionCode::Expired,
     DecisionCode::IpNotAllowed,
     DecisionCode::InsufficientPermissions,
+    DecisionCode::NoResourceAccess,
     DecisionCode::RateLimited,
     DecisionCode::UsageExceeded,
 ];
@@ -317,6 +318,7 @@ pub(crate) fn name(code: DecisionCode) -> &'static str {
         DecisionCode::Expired => "EXPIRED",
         DecisionCode::IpNotAllowed => "IP_NOT_ALLOWED",
         DecisionCode::InsufficientPermissions => "INSUFFICIENT_PERMISSIONS",
+        DecisionCode::NoResourceAccess => "NO_RESOURCE_ACCESS",
         DecisionCode::RateLimited => "RATE_LIMITED",
         DecisionCode::UsageExceeded => "USAGE_EXCEEDED",
     }

@@ -12,12 +12,14 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::http::fields::MAX_NUMBER;
 use crate::metrics::Via;
+use crate::resources::is_resource_id;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use stead_api::error::ErrorCode;
+use stead_api::resource::Role;
 use stead_api::verify::DecisionCode;
 use stead_verify::decide::Ask;
-use stead_verify::index::KeyRecord;
+use stead_verify::index::{KeyRecord, ResourceKey};
 use stead_verify::permissions::PermissionSet;
 
 /// What the settings say about the proxies in front.
@@ -38,6 +40,7 @@ pub struct Proxies {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
     permissions: PermissionSet,
+    resource: Option<(ResourceKey, Role)>,
     cost: u64,
 }
 
@@ -145,6 +148,7 @@ impl Wanted {
     pub fn read(app: &App, parameters: impl Iterator<Item = (String, String)>) -> Result<Self, Failure> {
         let mut wanted = Self::default();
         let mut seen = HashSet::new();
+        let (mut resource, mut role) = (None, None);
         let mistake = |text: &'static str| Err(app.proxies.misconfigured(text));
         for (name, value) in parameters {
             match name.as_str() {
@@ -161,13 +165,26 @@ impl Wanted {
                     Ok(cost) if cost <= MAX_NUMBER.unsigned_abs() => wanted.cost = cost,
                     _ => return mistake("cost: is no whole number"),
                 },
-                "resource" => return mistake("resource: this version does not decide about it yet"),
-                _ => return mistake("there is a parameter other than permissions and cost"),
+                "resource" => match value.split_once('/') {
+                    Some((kind, id)) if app.resource_types.has(kind) && is_resource_id(id) => {
+                        resource = Some(ResourceKey::new(kind, id));
+                    }
+                    _ => return mistake("resource: is no <resource type>/<resource id>"),
+                },
+                "role" => match Role::parse(&value) {
+                    Some(named) => role = Some(named),
+                    None => return mistake("role: is none of viewer, commenter, editor, admin"),
+                },
+                _ => return mistake("there is a parameter other than permissions, resource, role and cost"),
             }
             if !seen.insert(name) {
                 return mistake("a parameter is given twice");
             }
         }
+        if resource.is_none() && role.is_some() {
+            return mistake("role: there is no resource that it is about");
+        }
+        wanted.resource = resource.map(|resource| (resource, role.unwrap_or(Role::Viewer)));
         Ok(wanted)
     }
 }
@@ -198,7 +215,8 @@ pub fn attempt(app: &App, visit: &Visit<'_>) -> Result<Attempted, Failure> {
     // Without a rule the key is judged all the same: only its holder may hear which paths there are.
     let wanted = needs.as_ref().map_or_else(|_| Wanted::default(), |(wanted, _)| *wanted);
     let Seen { ip, hop } = visit.seen;
-    let ask = Ask { permissions: wanted.permissions, ip, hop, cost: wanted.cost, concurrency: None };
+    let Wanted { permissions, resource, cost } = wanted;
+    let ask = Ask { permissions, resource, ip, hop, cost, concurrency: None };
     // What no rule fits is refused whatever the key says: nothing is taken for it, nor counted as a yes.
     let manner = Manner { via: visit.via, is_rehearsal: needs.is_err(), ..Manner::default() };
     let verdict = match super::attempt(app, visit.secret, &ask, manner)? {
@@ -237,7 +255,7 @@ fn needs(app: &App, visit: &Visit<'_>) -> Result<(Wanted, Option<NormalPath>), F
     };
     let permissions = rule.permissions.union(visit.wanted.permissions);
     let cost = rule.cost.saturating_add(visit.wanted.cost);
-    Ok((Wanted { permissions, cost }, Some(path)))
+    Ok((Wanted { permissions, resource: visit.wanted.resource, cost }, Some(path)))
 }
 
 /// The refusal of headers that could be somebody else's word.

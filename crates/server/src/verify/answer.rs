@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 use stead_api::id::{DIGITS, DecisionId, KeyId, LeaseId, digits};
 use stead_api::permission::Catalogue;
+use stead_api::resource::{GrantStep, Role};
 use stead_api::time::Timestamp;
 use stead_api::verify::{CheckReport, DecisionCode, LimitHit, LimitKind};
 use stead_verify::decide::{hit, missing, rates};
@@ -23,8 +24,19 @@ pub struct Beside {
     pub stale_seconds: Option<u64>,
     /// The trail.
     pub checks: Option<Vec<CheckReport>>,
-    /// The key's name and its owner's.
-    pub names: (Option<String>, Option<String>),
+    /// What the mirror doesn't know.
+    pub names: Names,
+}
+
+/// What only an explanation says.
+#[derive(Default)]
+pub struct Names {
+    /// The key's.
+    pub key: Option<String>,
+    /// Its owner's.
+    pub owner: Option<String>,
+    /// From the owner to the resource.
+    pub path: Option<Vec<GrantStep>>,
 }
 
 /// [`stead_api::verify::Decision`], borrowed.
@@ -36,9 +48,11 @@ struct Told<'a> {
     key_id: Option<Id>,
     service_account_user_id: Option<&'a str>,
     workspace_id: Option<&'a str>,
-    permissions: Option<Names<'a>>,
+    permissions: Option<PermissionNames<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    missing_permissions: Option<Names<'a>>,
+    missing_permissions: Option<PermissionNames<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<Resource<'a>>,
     expires_at: Option<i64>,
     character_limit: Option<u64>,
     character_count: Option<u64>,
@@ -67,7 +81,7 @@ pub fn write(app: &App, verdict: &Verdict, beside: &Beside, out: &mut Vec<u8>) {
     let key = verdict.key.as_ref();
     let cap = key.and_then(KeyRecord::cap);
     let lacking = key.filter(|_| verdict.code == DecisionCode::InsufficientPermissions);
-    let names = |set| Names { set, catalogue: &app.catalogue };
+    let names = |set| PermissionNames { set, catalogue: &app.catalogue };
     let after = &verdict.after;
     let told = Told {
         valid: verdict.code == DecisionCode::Valid,
@@ -78,26 +92,47 @@ pub fn write(app: &App, verdict: &Verdict, beside: &Beside, out: &mut Vec<u8>) {
         workspace_id: key.map(|key| app.index.workspace(key).id.as_str()),
         permissions: key.and_then(|key| key.permissions).map(names),
         missing_permissions: lacking.map(|key| names(missing(key, &verdict.ask))),
+        resource: key.and(verdict.ask.resource).map(|(_, role)| Resource {
+            role,
+            role_held: verdict.before.held.role,
+            path: beside.names.path.as_deref(),
+        }),
         expires_at: key.and_then(|key| key.expires_at).map(Timestamp::seconds),
         character_limit: cap,
         character_count: key.map(|_| after.used),
         character_forfeited: cap.and(Some(after.forfeited).filter(|lost| *lost > 0)),
-        remaining: cap.map(|cap| cap.saturating_sub(after.spent)),
-        resets_at: cap.map(|_| after.month_ends.seconds()),
+        remaining: remaining(cap, after),
+        resets_at: cap.or(after.pool.map(|pool| pool.cap)).map(|_| after.month_ends.seconds()),
         rate_limits: Rates { key, standing: after, at: verdict.at },
         limit: key.and_then(|key| limit(key, verdict)),
         lease_id: verdict.lease.as_ref(),
         revision: Place(beside.revision),
         stale_seconds: beside.stale_seconds,
         checks: beside.checks.as_deref(),
-        key_name: beside.names.0.as_deref(),
-        service_account_name: beside.names.1.as_deref(),
+        key_name: beside.names.key.as_deref(),
+        service_account_name: beside.names.owner.as_deref(),
     };
     let start = out.len();
     if told.serialize(&mut serde_json::Serializer::new(&mut *out)).is_err() {
         // Can't be: all of it is text and numbers, and memory takes them.
         out.truncate(start);
     }
+}
+
+/// What is left of the key's own credits and of those it shares, whichever is less.
+fn remaining(cap: Option<u64>, after: &Standing) -> Option<u64> {
+    let own = cap.map(|cap| cap.saturating_sub(after.spent));
+    let shared = after.pool.map(|pool| pool.left());
+    own.into_iter().chain(shared).min()
+}
+
+/// The role asked for on a resource and the one held.
+#[derive(Serialize)]
+struct Resource<'a> {
+    role: Role,
+    role_held: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a [GrantStep]>,
 }
 
 /// The limit that a denial speaks of.
@@ -158,12 +193,12 @@ impl Serialize for Place {
 }
 
 /// Permissions by name.
-struct Names<'a> {
+struct PermissionNames<'a> {
     set: PermissionSet,
     catalogue: &'a Catalogue,
 }
 
-impl Serialize for Names<'_> {
+impl Serialize for PermissionNames<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         self.set.places().try_for_each(|place| list.serialize_element(self.catalogue.name(place)))?;

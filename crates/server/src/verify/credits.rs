@@ -108,24 +108,28 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn holder(app: &App, key: &KeyRecord) -> Holder {
-    Holder { workspace: app.index.workspace(key).id.clone(), ledger: app.index.ledger(key.lineage_bits()) }
-}
-
-/// Gets more credits for a key's lineage, or better knowledge that there are none: whoever comes while others wait
-/// shares their turn. Fails if the store can't say.
+/// Gets more credits for a key's lineage and for the pools it takes from, or better knowledge that there are none:
+/// whoever comes while others wait shares their turn. Fails if the store can't say.
 pub(super) async fn lease(app: &Arc<App>, key: &KeyRecord, cost: u64) -> Result<(), Failure> {
-    let lineage = key.lineage_bits();
+    let workspace = &app.index.workspace(key).id;
+    let own = (key.lineage_bits(), key.cap(), app.index.ledger(key.lineage_bits()));
+    let pools = app.index.pools(key).into_iter().map(|pool| (pool.bits, Some(pool.cap), pool.ledger));
     let outcome = {
         let mut wanted = lock(&app.leases.wanted);
-        let entry = wanted.entry(lineage).or_insert_with(|| Wanted {
-            holder: holder(app, key),
-            costs: Vec::new(),
-            cap: key.cap(),
-            outcome: Arc::default(),
-        });
-        entry.costs.push(cost);
-        entry.outcome.clone()
+        let mut outcome = Arc::default();
+        // What waits is taken all at once, so the outcome of one is that of all.
+        for (bits, cap, ledger) in [own].into_iter().chain(pools) {
+            let holder = || Holder { workspace: workspace.clone(), ledger };
+            let entry = wanted.entry(bits).or_insert_with(|| Wanted {
+                holder: holder(),
+                costs: Vec::new(),
+                cap,
+                outcome: Arc::default(),
+            });
+            entry.costs.push(cost);
+            outcome = entry.outcome.clone();
+        }
+        outcome
     };
     let app = app.clone();
     // In a task of its own: a caller that hangs up must not take the others' turn with it.
@@ -152,6 +156,15 @@ pub(super) async fn lease(app: &Arc<App>, key: &KeyRecord, cost: u64) -> Result<
 
 fn unavailable(why: &str) -> Failure {
     Failure::Store(Error::Unavailable(why.into()))
+}
+
+/// Credits used this month of what a ledger counts, as far as this node knows; none if nothing was ever taken.
+pub fn used_of(app: &App, workspace: &WorkspaceId, bits: u128) -> Option<i64> {
+    let period = app.index.workspace_of(workspace)?.period(app.clock.now());
+    let Some(ledger) = app.index.find_ledger(bits) else { return Some(0) };
+    let mut account = ledger.lock();
+    account.credits.turn(period);
+    Some(i64::try_from(account.credits.used()).unwrap_or(i64::MAX))
 }
 
 /// What a lease is to hold: a tenth of what was used this month, so that a node that ends in the middle forfeits no more

@@ -20,7 +20,16 @@ pub struct Decisions([Mutex<VecDeque<Kept>>; BUCKETS]);
 
 struct Kept {
     workspace: WorkspaceId,
-    verdict: Box<Verdict>,
+    decision: Box<PastVerdict>,
+}
+
+/// A decision as it is kept.
+#[derive(Clone)]
+pub struct PastVerdict {
+    /// What was found.
+    pub verdict: Verdict,
+    /// Type and id of the resource asked about.
+    pub resource: Option<(String, String)>,
 }
 
 /// Whether a decision is one of those that are kept. Its id is random, so it draws the sample.
@@ -30,8 +39,10 @@ pub fn is_kept(verdict: &Verdict) -> bool {
 
 impl Decisions {
     /// Keeps a decision about a workspace's key, or about an unknown one that the workspace asked about.
-    pub fn note(&self, workspace: &WorkspaceId, verdict: &Verdict) {
-        let kept = Kept { workspace: workspace.clone(), verdict: Box::new(verdict.clone()) };
+    pub fn note(&self, workspace: &WorkspaceId, verdict: &Verdict, resource: Option<(&str, &str)>) {
+        let resource = resource.map(|(kind, id)| (kind.to_owned(), id.to_owned()));
+        let decision = Box::new(PastVerdict { verdict: verdict.clone(), resource });
+        let kept = Kept { workspace: workspace.clone(), decision };
         let mut ring = self.0[bucket(workspace)].lock().unwrap_or_else(PoisonError::into_inner);
         if ring.len() == MOST {
             ring.pop_front();
@@ -50,16 +61,17 @@ impl Decisions {
     }
 
     /// A decision of a workspace, if it is still kept.
-    pub fn find(&self, workspace: &WorkspaceId, decision: u128) -> Option<Verdict> {
+    pub fn find(&self, workspace: &WorkspaceId, decision: u128) -> Option<PastVerdict> {
         let ring = self.0[bucket(workspace)].lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = ring.iter().rev().find(|kept| kept.verdict.decision == decision && kept.workspace == *workspace);
-        kept.map(|kept| (*kept.verdict).clone())
+        let kept =
+            ring.iter().rev().find(|kept| kept.decision.verdict.decision == decision && kept.workspace == *workspace);
+        kept.map(|kept| (*kept.decision).clone())
     }
 
     /// The latest decisions of a workspace, the newest first.
-    pub fn latest(&self, workspace: &WorkspaceId, count: usize) -> Vec<Verdict> {
+    pub fn latest(&self, workspace: &WorkspaceId, count: usize) -> Vec<PastVerdict> {
         let ring = self.0[bucket(workspace)].lock().unwrap_or_else(PoisonError::into_inner);
         let ours = ring.iter().rev().filter(|kept| kept.workspace == *workspace);
-        ours.take(count).map(|kept| (*kept.verdict).clone()).collect()
+        ours.take(count).map(|kept| (*kept.decision).clone()).collect()
     }
 }

@@ -15,6 +15,8 @@ use stead_verify::decide::Hop;
 /// The query's parameters, for the description.
 pub const QUERY: &[(&str, &str)] = &[
     ("permissions", "all of these must be held, apart by commas"),
+    ("resource", "<resource type>/<resource id> that the key's account needs a role on"),
+    ("role", "the role; viewer if absent"),
     ("cost", "credits to charge if the answer is yes"),
 ];
 

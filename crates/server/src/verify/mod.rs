@@ -43,8 +43,8 @@ use stead_api::secret::Form;
 use stead_api::time::Timestamp;
 use stead_api::verify::{CheckReport, DecisionCode};
 use stead_verify::decide::{Ask, decide, explain};
-use stead_verify::index::KeyRecord;
-use stead_verify::limits::{Account, Standing};
+use stead_verify::index::{KeyRecord, Pool};
+use stead_verify::limits::{Account, PoolState, Standing};
 
 /// How old this node's knowledge of other nodes' charges may be for it to refuse one without asking, in microseconds.
 const OLD: u64 = 1_000_000;
@@ -81,6 +81,8 @@ pub struct Manner<'a> {
     pub within: Option<&'a WorkspaceId>,
     /// The caller's id for the request: the same charge for the same id is made once within ten minutes.
     pub request_id: Option<&'a str>,
+    /// Type and id of the resource asked about, to be kept with the decision: the question itself has only their hash.
+    pub resource: Option<(&'a str, &'a str)>,
     /// Only look: take nothing, and note nothing.
     pub is_rehearsal: bool,
     /// What asks, for the counts.
@@ -138,7 +140,7 @@ fn find_and_judge(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> 
             if app.format.inspect(presented).is_err() { DecisionCode::Malformed } else { DecisionCode::NotFound };
         let verdict = Verdict { key: None, ..verdict(app, now, code, ask) };
         if let Some(workspace) = manner.within {
-            app.decisions.note(workspace, &verdict);
+            app.decisions.note(workspace, &verdict, manner.resource);
         }
         count(app, manner.via, &verdict);
         return Ok(Attempt::Decided(verdict));
@@ -149,6 +151,9 @@ fn find_and_judge(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> 
 /// Decides about a key, and takes what a yes grants.
 pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Timestamp) -> Attempt {
     let mut verdict = verdict(app, now, DecisionCode::Valid, ask);
+    if let Some((resource, _)) = ask.resource {
+        verdict.before.held = app.index.held(&key, resource);
+    }
     if key.limits.is_none() && ask.cost == 0 {
         verdict.code = decide(&key, &verdict.before, ask, now);
         if let Some(ledger) = app.index.find_ledger(key.lineage_bits()) {
@@ -157,15 +162,10 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
             account.credits.turn(app.index.workspace(&key).period(now));
             verdict.after = account.standing(key.bits(), None, ask, 0);
         }
-    } else {
-        let ledger = key.limits.as_ref().map(|limits| limits.ledger.clone());
-        let ledger = ledger.unwrap_or_else(|| app.index.ledger(key.lineage_bits()));
-        // Held from reading how things stand to taking, so that two requests can't take the same.
-        let mut account = ledger.lock();
-        if !take(app, &key, &mut account, &mut verdict, manner) {
-            return Attempt::Short(Box::new(key));
-        }
+    } else if !take_locked(app, &key, &mut verdict, manner) {
+        return Attempt::Short(Box::new(key));
     }
+    verdict.after.held = verdict.before.held;
     if !manner.is_rehearsal {
         count(app, manner.via, &verdict);
         if verdict.code == DecisionCode::Valid {
@@ -175,7 +175,7 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
     let workspace = &app.index.workspace(&key).id;
     verdict.key = Some(key);
     if !manner.is_rehearsal && decisions::is_kept(&verdict) {
-        app.decisions.note(workspace, &verdict);
+        app.decisions.note(workspace, &verdict, manner.resource);
     }
     Attempt::Decided(verdict)
 }
@@ -211,14 +211,63 @@ fn verdict(app: &App, at: Timestamp, code: DecisionCode, ask: &Ask) -> Verdict {
     }
 }
 
-/// Decides with the ledger in hand. False if credits have to be leased first; nothing is taken then.
-fn take(app: &App, key: &KeyRecord, account: &mut Account, verdict: &mut Verdict, manner: Manner<'_>) -> bool {
+/// Decides with everything that a yes takes of locked, from reading how it stands to taking, so that two requests can't
+/// take the same. False if credits have to be leased first; nothing is taken then.
+fn take_locked(app: &App, key: &KeyRecord, verdict: &mut Verdict, manner: Manner<'_>) -> bool {
+    let ledger = key.limits.as_ref().map(|limits| limits.ledger.clone());
+    let ledger = ledger.unwrap_or_else(|| app.index.ledger(key.lineage_bits()));
+    let pools = if verdict.ask.cost > 0 { app.index.pools(key) } else { Vec::new() };
+    if pools.is_empty() {
+        return take(app, key, &mut ledger.lock(), &mut [], verdict, manner);
+    }
+    // Everybody locks in the same order, or two requests could wait for each other for ever.
+    let own = key.lineage_bits();
+    let mut order: Vec<_> = pools.iter().map(|pool| (pool.bits, &*pool.ledger)).chain([(own, &*ledger)]).collect();
+    order.sort_unstable_by_key(|(bits, _)| *bits);
+    order.dedup_by_key(|(bits, _)| *bits);
+    let mut locked: Vec<_> = order.into_iter().map(|(bits, ledger)| (bits, ledger.lock())).collect();
+    let Some(place) = locked.iter().position(|(bits, _)| *bits == own) else { return false };
+    let (_, mut account) = locked.swap_remove(place);
+    let mut shared: Vec<_> = locked
+        .iter_mut()
+        .filter_map(|(bits, account)| Some((pools.iter().find(|pool| pool.bits == *bits)?, &mut **account)))
+        .collect();
+    take(app, key, &mut account, &mut shared, verdict, manner)
+}
+
+/// A pool with its ledger in hand.
+type Shared<'a> = (&'a Pool, &'a mut Account);
+
+/// How the pool with the least left stands.
+fn tightest(shared: &[Shared<'_>]) -> Option<PoolState> {
+    let states = shared.iter().map(|(pool, account)| PoolState {
+        kind: pool.kind,
+        cap: pool.cap,
+        spent: account.credits.spent(),
+    });
+    states.min_by_key(PoolState::left)
+}
+
+/// Decides with the ledgers in hand. False if credits have to be leased first; nothing is taken then.
+fn take(
+    app: &App,
+    key: &KeyRecord,
+    account: &mut Account,
+    shared: &mut [Shared<'_>],
+    verdict: &mut Verdict,
+    manner: Manner<'_>,
+) -> bool {
     let elapsed = app.elapsed();
-    account.credits.turn(app.index.workspace(key).period(verdict.at));
+    let period = app.index.workspace(key).period(verdict.at);
+    account.credits.turn(period);
+    for (_, account) in shared.iter_mut() {
+        account.credits.turn(period);
+    }
     let request = manner.request_id.map(|id| (key.lineage_bits(), verdict.ask, id));
     let earlier = request.and_then(|request| app.requests.find(request, verdict.at));
     let (limits, asked) = (key.limits.as_deref(), verdict.ask);
     let mut standing = account.standing(key.bits(), limits, &asked, elapsed);
+    (standing.pool, standing.held) = (tightest(shared), verdict.before.held);
     if earlier.is_some() {
         // Charged already. It is one more use all the same: whoever could say the same id over and over would have no
         // rate limit.
@@ -234,8 +283,8 @@ fn take(app: &App, key: &KeyRecord, account: &mut Account, verdict: &mut Verdict
     let is_valid = verdict.code == DecisionCode::Valid;
     if !manner.is_rehearsal && verdict.code == DecisionCode::UsageExceeded && app.store.is_shared() {
         // Others may have given back what they held.
-        let heard = account.credits.heard_at();
-        if heard.is_none_or(|at| elapsed.saturating_sub(at) > OLD) {
+        let is_old = |account: &Account| account.credits.heard_at().is_none_or(|at| elapsed.saturating_sub(at) > OLD);
+        if is_old(account) || shared.iter().any(|(_, account)| is_old(account)) {
             return false;
         }
     }
@@ -243,8 +292,16 @@ fn take(app: &App, key: &KeyRecord, account: &mut Account, verdict: &mut Verdict
         let cost = verdict.ask.cost;
         // Without a cap there is nothing to exceed but the largest number there is, and there the counting ends.
         let is_countable = key.cap().is_some() || standing.spent.saturating_add(cost) <= MAX_NUMBER.unsigned_abs();
-        if cost > 0 && is_countable && !account.credits.spend(cost, elapsed) {
-            return false;
+        if cost > 0 {
+            let has = |account: &Account| account.credits.free(elapsed) >= cost;
+            if (is_countable && !has(account)) || !shared.iter().all(|(_, account)| has(account)) {
+                return false;
+            }
+            // All of them have it, so none refuses now.
+            let _: bool = is_countable && account.credits.spend(cost, elapsed);
+            for (_, account) in shared.iter_mut() {
+                let _: bool = account.credits.spend(cost, elapsed);
+            }
         }
         if let Some(limits) = limits {
             let lease = LeaseId::from_random(app.entropy.id());
@@ -262,6 +319,7 @@ fn take(app: &App, key: &KeyRecord, account: &mut Account, verdict: &mut Verdict
         }
     }
     verdict.after = account.standing(key.bits(), limits, &asked, elapsed);
+    verdict.after.pool = tightest(shared);
     true
 }
 

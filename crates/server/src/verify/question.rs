@@ -5,12 +5,15 @@ use crate::error::Failure;
 use crate::feed::Revision;
 use crate::http::extract::parse;
 use crate::http::fields::{Fields, MAX_NUMBER, object};
+use crate::resources::{self, RESOURCE_ID, RESOURCE_ID_RULE, is_resource_id};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::net::IpAddr;
+use stead_api::resource::Role;
 use stead_api::secret::Secret;
 use stead_verify::decide::{Ask, Hop};
+use stead_verify::index::ResourceKey;
 use stead_verify::limits::Concurrency;
 use stead_verify::permissions::PermissionSet;
 
@@ -24,6 +27,8 @@ const LONGEST_LEASE: i64 = 86_400;
 /// A question whose parts were checked.
 pub(super) struct Question {
     pub(super) ask: Ask,
+    /// Type and id of the resource asked about.
+    pub(super) resource: Option<(String, String)>,
     pub(super) request_id: Option<String>,
     pub(super) explain: bool,
     pub(super) at_least: Option<Revision>,
@@ -44,8 +49,8 @@ pub(super) struct Plain<'a> {
     /// Whatever makes a question more than plain.
     #[serde(default)]
     request_id: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    resource: Option<serde::de::IgnoredAny>,
+    #[serde(borrow, default)]
+    resource: Option<PlainResource<'a>>,
     #[serde(default)]
     concurrency: Option<serde::de::IgnoredAny>,
     #[serde(default)]
@@ -54,11 +59,25 @@ pub(super) struct Plain<'a> {
     at_least: Option<serde::de::IgnoredAny>,
 }
 
+#[derive(Deserialize)]
+struct PlainResource<'a> {
+    #[serde(borrow)]
+    resource_type: Cow<'a, str>,
+    #[serde(borrow)]
+    resource_id: Cow<'a, str>,
+    #[serde(default)]
+    role: Option<Role>,
+}
+
 impl Plain<'_> {
+    /// Type and id of the resource asked about.
+    pub(super) fn resource(&self) -> Option<(&str, &str)> {
+        self.resource.as_ref().map(|resource| (&*resource.resource_type, &*resource.resource_id))
+    }
+
     /// What is asked, if nothing is wrong with it and there is no more to it.
     pub(super) fn ask(&self, app: &App) -> Option<Ask> {
         let more = self.request_id.is_some()
-            || self.resource.is_some()
             || self.concurrency.is_some()
             || self.at_least.is_some()
             || self.explain == Some(true);
@@ -74,7 +93,15 @@ impl Plain<'_> {
             Some(text) => Some(text.parse().ok()?),
             None => None,
         };
-        Some(Ask { permissions, ip, hop: Hop::Asker, cost, concurrency: None })
+        let resource = match &self.resource {
+            Some(resource) => {
+                let (kind, id) = (&*resource.resource_type, &*resource.resource_id);
+                let is_known = app.resource_types.has(kind) && is_resource_id(id);
+                Some((is_known.then(|| ResourceKey::new(kind, id))?, resource.role.unwrap_or(Role::Viewer)))
+            }
+            None => None,
+        };
+        Some(Ask { permissions, resource, ip, hop: Hop::Asker, cost, concurrency: None })
     }
 }
 
@@ -83,8 +110,9 @@ pub(super) fn read(app: &App, body: &[u8]) -> Result<Question, Failure> {
     if let Ok(plain) = serde_json::from_slice::<Plain<'_>>(body)
         && let Some(ask) = plain.ask(app)
     {
+        let resource = plain.resource().map(|(kind, id)| (kind.to_owned(), id.to_owned()));
         let api_key = Secret::new(plain.api_key);
-        return Ok(Question { ask, request_id: None, explain: false, at_least: None, api_key });
+        return Ok(Question { ask, resource, request_id: None, explain: false, at_least: None, api_key });
     }
     careful(app, object(&parse(body)?)?)
 }
@@ -104,7 +132,7 @@ pub(super) fn careful(app: &App, body: &Map<String, Value>) -> Result<Question, 
             Secret::new("")
         }
     };
-    let ask = ask(app, &mut fields);
+    let (ask, resource) = ask(app, &mut fields);
     let at_least = fields.text("at_least", 1, 64).and_then(|text| {
         let revision = text.parse().ok();
         if revision.is_none() {
@@ -114,11 +142,11 @@ pub(super) fn careful(app: &App, body: &Map<String, Value>) -> Result<Question, 
     });
     let request_id = fields.text("request_id", 1, 255);
     let explain = fields.boolean("explain").unwrap_or(false);
-    fields.finish(Question { ask, request_id, explain, at_least, api_key })
+    fields.finish(Question { ask, resource, request_id, explain, at_least, api_key })
 }
 
 /// The part of a question that says what is asked, which rehearsals have, too.
-pub(super) fn ask(app: &App, fields: &mut Fields<'_>) -> Ask {
+pub(super) fn ask(app: &App, fields: &mut Fields<'_>) -> (Ask, Option<(String, String)>) {
     let held =
         fields.value("permissions").and_then(|value| fields.permission_names("permissions", value, &app.catalogue));
     let permissions = PermissionSet::known(&app.catalogue, &held.unwrap_or_default());
@@ -130,10 +158,15 @@ pub(super) fn ask(app: &App, fields: &mut Fields<'_>) -> Ask {
         ip
     });
     let cost = fields.number("cost", 0, MAX_NUMBER).map_or(0, i64::unsigned_abs);
-    if fields.value("resource").is_some() {
-        // Left unanswered it would be taken for a yes.
-        fields.mistake("resource", "value_error", "this version does not decide about it yet");
-    }
+    let resource = fields.object("resource", |fields| {
+        let kind = resources::routes::kind(app, fields);
+        let id = fields.required_text("resource_id", RESOURCE_ID);
+        if !id.is_empty() && !is_resource_id(&id) {
+            fields.mistake("resource_id", "value_error", RESOURCE_ID_RULE);
+        }
+        (ResourceKey::new(&kind, &id), fields.role("role").unwrap_or(Role::Viewer), (kind, id))
+    });
+    let (resource, names) = resource.map(|(key, role, names)| ((key, role), names)).unzip();
     let kind = fields.value("concurrency").and_then(|value| {
         let kind = value.as_str().and_then(Concurrency::parse);
         if kind.is_none() {
@@ -143,5 +176,5 @@ pub(super) fn ask(app: &App, fields: &mut Fields<'_>) -> Ask {
     });
     let seconds = fields.number("lease_seconds", 1, LONGEST_LEASE).and_then(|seconds| u32::try_from(seconds).ok());
     let concurrency = kind.map(|kind| (kind, seconds.unwrap_or(LEASE_SECONDS)));
-    Ask { permissions, ip, hop: Hop::Asker, cost, concurrency }
+    (Ask { permissions, resource, ip, hop: Hop::Asker, cost, concurrency }, names)
 }

@@ -163,7 +163,7 @@ fn verify(
     let Ok(stale_seconds) = freshness(app) else { return false };
     // Before the decision, which may then be by a newer state, never by an older one.
     let reached = app.progress.reached();
-    let manner = Manner { within, via: Via::Verify, ..Manner::default() };
+    let manner = Manner { within, resource: plain.resource(), via: Via::Verify, ..Manner::default() };
     let Ok(Attempt::Decided(verdict)) = attempt(app, &plain.api_key, &ask, manner) else { return false };
     let workspace = within.or(verdict.key.as_ref().map(|key| &app.index.workspace(key).id));
     let revision = workspace.map(|workspace| reached.of(workspace));

@@ -4,6 +4,7 @@ use super::{Verdict, answer};
 use crate::app::App;
 use crate::error::{Failure, Refusal};
 use stead_api::error::{DenialDetail, ErrorCode};
+use stead_api::resource::Role;
 use stead_api::verify::DecisionCode;
 use stead_verify::decide::{Ask, missing};
 
@@ -33,6 +34,12 @@ pub fn refusal(app: &App, verdict: &Verdict) -> Failure {
             let missing = missing(key, &verdict.ask).names(&app.catalogue);
             let message = format!("The API key lacks {}.", missing.join(", "));
             Refusal { missing: Some(missing), ..refuse(ErrorCode::InsufficientPermissions, message) }
+        }
+        DecisionCode::NoResourceAccess => {
+            let wanted = verdict.ask.resource.map_or("a role", |(_, role)| role.as_str());
+            let held = verdict.before.held.role.map_or("no role", Role::as_str);
+            let message = format!("The API key's account needs {wanted} on the resource and has {held}.");
+            refuse(ErrorCode::NoResourceAccess, message)
         }
         DecisionCode::RateLimited | DecisionCode::UsageExceeded => {
             let code = if verdict.code == DecisionCode::RateLimited {

@@ -1,6 +1,7 @@
 //! HTTP of verification: questions one at a time and many at once, rehearsals, recent decisions, places given back.
 
-use super::answer::{Beside, write};
+use super::answer::{Beside, Names, write};
+use super::decisions::PastVerdict;
 use super::question::{self, Question};
 use super::{Attempt, Manner, Verdict, freshness, judge, verify};
 use crate::app::App;
@@ -9,10 +10,10 @@ use crate::http::actor::Scope;
 use crate::http::extract::{Ids, JsonBytes, JsonObject, parse};
 use crate::http::fields::{Fields, MAX_MISTAKES, object, within};
 use crate::http::reply::{self, Answer, json, json_bytes, no_store};
-use crate::keys;
 use crate::members::{self, Caller};
 use crate::metrics::Via;
 use crate::store::Tx;
+use crate::{keys, resources};
 use axum::extract::State;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use std::time::Duration;
 use stead_api::error::ErrorCode;
 use stead_api::id::{DecisionId, KeyId, LeaseId, WorkspaceId};
 use stead_api::verify::Asked;
-use stead_verify::index::KeyRecord;
 use tokio::time::Instant;
 
 /// How long a verification waits for the state it asks for.
@@ -56,27 +56,29 @@ async fn answer(
     let mut beside = Beside { stale_seconds: freshness(app)?, ..Beside::default() };
     // Before the decision, which may then be by a newer state, never by an older one.
     let reached = app.progress.reached();
-    let manner = Manner { within, request_id: question.request_id.as_deref(), is_rehearsal: false, via };
+    let resource = question.resource.as_ref().map(|(kind, id)| (&**kind, &**id));
+    let manner = Manner { within, request_id: question.request_id.as_deref(), resource, is_rehearsal: false, via };
     let verdict = verify(app, question.api_key.expose(), &question.ask, manner).await?;
     let workspace = within.or(verdict.key.as_ref().map(|key| &app.index.workspace(key).id));
     beside.revision = workspace.map(|workspace| reached.of(workspace));
     if question.explain {
         beside.checks = Some(verdict.checks(app));
         // The decision stands, and may have been charged for: names that can't be had are left out.
-        beside.names = names(app, verdict.key.as_ref()).await.unwrap_or_default();
+        beside.names = names(app, &verdict, question.resource.clone()).await.unwrap_or_default();
     }
     write(app, &verdict, &beside, out);
     Ok(())
 }
 
 /// The names that only an explanation carries: they are not in the mirror.
-async fn names(app: &Arc<App>, key: Option<&KeyRecord>) -> Result<(Option<String>, Option<String>), Failure> {
-    let Some(key) = key else { return Ok((None, None)) };
+async fn names(app: &Arc<App>, verdict: &Verdict, resource: Option<(String, String)>) -> Result<Names, Failure> {
+    let Some(key) = &verdict.key else { return Ok(Names::default()) };
     let (workspace, principal) = (app.index.workspace(key).id.clone(), app.index.principal(key).id.clone());
-    let id = key.id();
+    let (id, via) = (key.id(), verdict.ask.resource.map(|_| verdict.before.held.via));
     let read = move |tx: &mut Tx<'_>| -> Result<_, Failure> {
         let key = keys::find(tx, &workspace, &id)?.map(|row| row.name);
-        Ok((key, members::name(tx, &workspace, &principal)?))
+        let path = via.map(|via| resources::path(tx, &workspace, &principal, via, resource.as_ref())).transpose()?;
+        Ok(Names { key, owner: members::name(tx, &workspace, &principal)?, path })
     };
     app.store.read(read).await
 }
@@ -156,8 +158,8 @@ pub async fn release_lease(State(app): State<Arc<App>>, scope: Scope, Ids([lease
 /// `POST /v1/api-keys/{api_key_id}/simulate`: what would be decided. Takes nothing and notes nothing.
 pub async fn simulate(State(app): State<Arc<App>>, scope: Scope, Ids([id]): Ids<1>, body: JsonObject) -> Answer {
     let mut fields = Fields::new(&body.object);
-    let ask = question::ask(&app, &mut fields);
-    let ask = fields.finish(ask)?;
+    let asked = question::ask(&app, &mut fields);
+    let (ask, resource) = fields.finish(asked)?;
     let mut beside = Beside { stale_seconds: freshness(&app)?, ..Beside::default() };
     beside.revision = scope.0.as_ref().map(|workspace| app.progress.of(workspace));
     let key = app.index.get(&KeyId::from(id)).filter(|key| scope.0.as_ref() == Some(&app.index.workspace(key).id));
@@ -167,24 +169,25 @@ pub async fn simulate(State(app): State<Arc<App>>, scope: Scope, Ids([id]): Ids<
         return Err(Failure::Defect("a rehearsal asks for credits".into()));
     };
     let mut out = Vec::with_capacity(2048);
-    explained(&app, &verdict, beside, &mut out).await;
+    explained(&app, &PastVerdict { verdict, resource }, beside, &mut out).await;
     Ok(no_store(json_bytes(out)))
 }
 
 /// A verdict with its trail and the names.
-async fn explained(app: &Arc<App>, verdict: &Verdict, beside: Beside, out: &mut Vec<u8>) {
-    let names = names(app, verdict.key.as_ref()).await.unwrap_or_default();
+async fn explained(app: &Arc<App>, decision: &PastVerdict, beside: Beside, out: &mut Vec<u8>) {
+    let PastVerdict { verdict, resource } = decision;
+    let names = names(app, verdict, resource.clone()).await.unwrap_or_default();
     write(app, verdict, &Beside { checks: Some(verdict.checks(app)), names, ..beside }, out);
 }
 
 /// `GET /v1/decisions/{decision_id}`.
 pub async fn get_decision(State(app): State<Arc<App>>, caller: Caller, Ids([id]): Ids<1>) -> Answer {
     let workspace = crate::accounts::routes::workspace(&caller)?;
-    let verdict = DecisionId::from(id).bits().and_then(|bits| app.decisions.find(&workspace, bits));
+    let decision = DecisionId::from(id).bits().and_then(|bits| app.decisions.find(&workspace, bits));
     let message = "There is no such decision. Denials and a sample of the rest are kept until newer ones come.";
-    let verdict = verdict.ok_or_else(|| Failure::refused(ErrorCode::DecisionNotFound, message))?;
+    let decision = decision.ok_or_else(|| Failure::refused(ErrorCode::DecisionNotFound, message))?;
     let mut out = Vec::with_capacity(2048);
-    past(&app, &verdict, &mut out).await;
+    past(&app, &decision, &mut out).await;
     Ok(no_store(json_bytes(out)))
 }
 
@@ -192,25 +195,30 @@ pub async fn get_decision(State(app): State<Arc<App>>, caller: Caller, Ids([id])
 pub async fn list_decisions(State(app): State<Arc<App>>, caller: Caller) -> Answer {
     let workspace = crate::accounts::routes::workspace(&caller)?;
     let mut out = b"{\"decisions\":[".to_vec();
-    for (place, verdict) in app.decisions.latest(&workspace, 100).iter().enumerate() {
+    for (place, decision) in app.decisions.latest(&workspace, 100).iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
-        past(&app, verdict, &mut out).await;
+        past(&app, decision, &mut out).await;
     }
     out.extend_from_slice(b"]}");
     Ok(no_store(json_bytes(out)))
 }
 
-async fn past(app: &Arc<App>, verdict: &Verdict, out: &mut Vec<u8>) {
+async fn past(app: &Arc<App>, decision: &PastVerdict, out: &mut Vec<u8>) {
+    let PastVerdict { verdict, resource } = decision;
+    let (resource_type, resource_id) = resource.clone().unzip();
     let asked = Asked {
         permissions: verdict.ask.permissions.names(&app.catalogue),
         ip: verdict.ask.ip.map(|ip| ip.to_string()),
         cost: i64::try_from(verdict.ask.cost).unwrap_or(i64::MAX),
         concurrency: verdict.ask.concurrency.map(|(kind, _)| kind.as_str().to_owned()),
+        resource_type,
+        resource_id,
+        role: verdict.ask.resource.map(|(_, role)| role),
     };
     let asked = serde_json::to_string(&asked).unwrap_or_default();
     out.extend_from_slice(format!(r#"{{"decided_at":{},"asked":{asked},"decision":"#, verdict.at.seconds()).as_bytes());
-    explained(app, verdict, Beside::default(), out).await;
+    explained(app, decision, Beside::default(), out).await;
     out.push(b'}');
 }

@@ -1,5 +1,6 @@
 //! Workspaces and owners: what switches off many keys at once.
 
+use super::grants::{Group, Membership};
 use crate::period::{Billing, Period};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -13,6 +14,7 @@ pub struct Workspace {
     pub(super) switch: Switch,
     /// With the month that was asked for last.
     pub(super) billing: RwLock<(Billing, Period)>,
+    pub(super) everyone: Group,
 }
 
 /// A user or a service account, as far as decisions go.
@@ -20,6 +22,7 @@ pub struct Principal {
     /// Which.
     pub id: PrincipalId,
     pub(super) switch: Switch,
+    pub(super) membership: RwLock<Membership>,
 }
 
 /// What switches off many keys at once.

@@ -3,6 +3,8 @@
 //! - `table`: a shard: records in a row, found by digest
 //! - `ids`: where each key is, by its id
 //! - `holders`: workspaces and owners, which switch off many keys at once
+//! - `grants`: groups, memberships, and what is shared of each resource
+//! - `pools`: credits that several keys share
 //! - `appended`: what many keys share (workspaces, owners, sets of permissions), kept once
 //!
 //! A record is a hundred bytes and holds no other allocation, unless the key has limits. A look-up takes one shard's
@@ -13,23 +15,28 @@
 #![allow(clippy::cast_possible_truncation, reason = "bits are cut out on purpose, and places fit in theirs")]
 
 mod appended;
+mod grants;
 mod holders;
 mod ids;
+mod pools;
 mod table;
 
-use crate::facts::{Fact, KeyFacts, PrincipalFacts, WorkspaceFacts};
+use crate::facts::{Fact, GroupFacts, KeyFacts, PrincipalFacts, WorkspaceFacts};
 use crate::limits::{Ledger, Limits};
 use crate::pepper::Digest;
 use crate::period::Billing;
 use crate::permissions::PermissionSet;
 use appended::Appended;
+pub use grants::{EVERYONE, Held, ResourceKey, Via};
+use grants::{Grants, Group, Membership};
 use holders::Switch;
 pub use holders::{Principal, Workspace};
 use ids::Ids;
+pub use pools::{Pool, PoolKind};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use stead_api::id::{KeyId, LineageId, PrincipalId, WorkspaceId};
+use stead_api::id::{GroupId, KeyId, LineageId, PrincipalId, WorkspaceId};
 use stead_api::time::Timestamp;
 use table::{Shard, shard_of};
 
@@ -47,6 +54,8 @@ pub struct KeyIndex {
     workspaces: Appended<Workspace>,
     principals: Appended<Principal>,
     permissions: Appended<PermissionSet>,
+    groups: Appended<Group>,
+    grants: Grants,
     /// Where each of these is.
     known: RwLock<Known>,
     /// Of the lineages that have limits, or were charged.
@@ -67,6 +76,7 @@ struct Known {
     workspaces: HashMap<WorkspaceId, u32>,
     principals: HashMap<PrincipalId, u32>,
     permissions: HashMap<PermissionSet, u32>,
+    groups: HashMap<GroupId, u32>,
 }
 
 /// A key as it is kept. Ids are their 128 bits, and as two words, since as one they would have to begin at every 16th byte.
@@ -159,6 +169,8 @@ impl Default for KeyIndex {
             workspaces: Appended::default(),
             principals: Appended::default(),
             permissions: Appended::default(),
+            groups: Appended::default(),
+            grants: Grants::default(),
             known: RwLock::default(),
             ledgers: (0..LEDGER_SHARDS).map(|_| Mutex::default()).collect(),
             has_ledgers: AtomicBool::new(false),
@@ -263,11 +275,16 @@ impl KeyIndex {
                     *workspace.billing.write().unwrap_or_else(PoisonError::into_inner) = (billing, period);
                 }
             }
-            Fact::Group(_) => {}
-            Fact::Principal(PrincipalFacts { id, version, disabled, .. }) => {
+            Fact::Group(facts) => self.put_group(&facts),
+            Fact::Resource(facts) => self.grants.put(self.workspace_place(&facts.workspace_id), facts),
+            Fact::Principal(PrincipalFacts { id, version, disabled, is_admin, groups, cap }) => {
+                let groups = groups.iter().map(|group| self.group_place(group)).collect();
                 let place = self.principal_place(&id);
-                if let Some(principal) = self.principals.get(place) {
-                    principal.switch.update(version, disabled);
+                if let Some(principal) = self.principals.get(place)
+                    && principal.switch.update(version, disabled)
+                {
+                    *principal.membership.write().unwrap_or_else(PoisonError::into_inner) =
+                        Membership { is_admin, groups, cap };
                 }
             }
             Fact::Key(facts) => self.put(&facts),
@@ -314,8 +331,32 @@ impl KeyIndex {
         }
         self.ids.clear();
         self.workspaces.iter().for_each(|workspace| workspace.switch.forget());
-        self.principals.iter().for_each(|principal| principal.switch.forget());
+        self.workspaces.iter().for_each(|workspace| workspace.everyone.forget());
+        self.groups.iter().for_each(Group::forget);
+        self.grants.clear();
+        self.principals.iter().for_each(|principal| {
+            principal.switch.forget();
+            *principal.membership.write().unwrap_or_else(PoisonError::into_inner) = Membership::default();
+        });
         self.foreign.store(0, Ordering::Relaxed);
+    }
+
+    /// The role that a key's owner has on a resource.
+    pub fn held(&self, key: &KeyRecord, resource: ResourceKey) -> Held {
+        let owner = self.principal(key);
+        let membership = owner.membership.read().unwrap_or_else(PoisonError::into_inner);
+        self.grants.held(key, resource, (owner.id.bits(), &membership), self.groups_of(key, &membership))
+    }
+
+    /// How many resources there are.
+    pub fn resources(&self) -> usize {
+        self.grants.len()
+    }
+
+    /// The groups that an owner is in, the one of everybody last.
+    fn groups_of<'a>(&'a self, key: &KeyRecord, membership: &'a Membership) -> impl Iterator<Item = &'a Group> + Clone {
+        let groups = membership.groups.iter().filter_map(|place| self.groups.get(*place));
+        groups.chain([&self.workspace(key).everyone])
     }
 
     /// Makes room for so many keys, ahead of filling.
@@ -458,13 +499,30 @@ impl KeyIndex {
             id: id.clone(),
             switch: Switch::unknown(),
             billing: RwLock::new((Billing::default(), Billing::default().period(Timestamp(0)))),
+            everyone: Group::new(EVERYONE),
         };
         self.place_of(|known| &mut known.workspaces, id, || self.workspaces.push(make()))
     }
 
     fn principal_place(&self, id: &PrincipalId) -> u32 {
-        let make = || Principal { id: id.clone(), switch: Switch::unknown() };
+        let make = || Principal { id: id.clone(), switch: Switch::unknown(), membership: RwLock::default() };
         self.place_of(|known| &mut known.principals, id, || self.principals.push(make()))
+    }
+
+    fn group_place(&self, id: &GroupId) -> u32 {
+        // Text that is no id of a group names none: it gets a place where nothing is ever put.
+        let make = || Group::new(id.bits().unwrap_or(EVERYONE));
+        self.place_of(|known| &mut known.groups, id, || self.groups.push(make()))
+    }
+
+    fn put_group(&self, facts: &GroupFacts) {
+        if facts.id.bits().is_some() {
+            if let Some(group) = self.groups.get(self.group_place(&facts.id)) {
+                group.update(facts);
+            }
+        } else if let Some(workspace) = self.workspaces.get(self.workspace_place(&facts.workspace_id)) {
+            workspace.everyone.update(facts);
+        }
     }
 
     fn permissions_place(&self, set: PermissionSet) -> u32 {

@@ -69,6 +69,33 @@ CREATE TABLE member_groups (
     PRIMARY KEY (workspace_id, id)
 ) {strict};
 
+-- Things of the platform's own. The seal is over the row and everything shared of it. A deleted one stays for ever, so
+-- that its versions go on when the same id is registered anew.
+CREATE TABLE resources (
+    workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+    resource_type TEXT NOT NULL,
+    id TEXT NOT NULL,
+    name TEXT,
+    creator_id TEXT,
+    created_at {int} NOT NULL,
+    deleted_at {int},
+    version {int} NOT NULL,
+    seal {bytes} NOT NULL,
+    PRIMARY KEY (workspace_id, resource_type, id)
+) {strict};
+-- With whom: a member, a group, or `default`, which is everybody.
+CREATE TABLE resource_shares (
+    workspace_id TEXT NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    grantee_id TEXT NOT NULL,
+    role TEXT NOT NULL,
+    PRIMARY KEY (workspace_id, resource_type, resource_id, grantee_id),
+    FOREIGN KEY (workspace_id, resource_type, resource_id) REFERENCES resources (workspace_id, resource_type, id)
+) {keyed};
+CREATE INDEX resource_shares_by_grantee ON resource_shares (workspace_id, grantee_id, resource_type, resource_id);
+CREATE INDEX resources_by_creator ON resources (workspace_id, creator_id, resource_type, id);
+
 -- API keys; a revoked one stays for ever. `permissions` is a JSON list or NULL for unrestricted, `allowed_ips` a
 -- JSON list or NULL for anywhere, `rate_limits` a JSON list or NULL for none. `unrotated_expires_at` is what an undone rotation gives back.
 CREATE TABLE api_keys (
