@@ -143,6 +143,8 @@ codes! {
     InternalError = "internal_error", 500, "internal_error";
     /// A method that no resource here has: CONNECT or TRACE.
     MethodNotImplemented = "method_not_implemented", 501, "invalid_request";
+    /// The wire has this route, and this server does without it.
+    NotImplemented = "not_implemented", 501, "invalid_request";
     /// A proxy asks forward-auth or ext_authz what can't be answered.
     ProxyMisconfigured = "proxy_misconfigured", 500, "internal_error";
     /// The store can't be reached.

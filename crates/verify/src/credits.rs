@@ -81,8 +81,11 @@ impl Credits {
             // Not to be spent from even if the clock is set back: it may be closed meanwhile.
             self.ended.push((over, Lease { until: 0, ..self.lease }));
         }
-        (self.settled, self.forfeited, self.elsewhere, self.in_doubt) = (0, 0, 0, false);
-        self.lease = self.take_ended(period).unwrap_or_default();
+        (self.settled, self.forfeited, self.elsewhere) = (0, 0, 0);
+        let back = self.take_ended(period);
+        // Nothing is known of it but that the store may have it: so it stays, whichever month it is.
+        self.in_doubt = back.is_some_and(|lease| lease.granted == 0);
+        self.lease = back.unwrap_or_default();
         (self.period, self.heard_at) = (Some(period), None);
     }
 
@@ -305,6 +308,19 @@ mod tests {
         let word = books.exchange(&reports[0], 0, false);
         credits.heard(&reports[0], &word, 0, 1000);
         assert_eq!((books.used, books.leased, credits.reports().len()), (4, 0, 1));
+    }
+
+    #[test]
+    fn a_lease_that_was_never_heard_of_is_closed_though_its_month_ended_and_came_back() {
+        let mut world = World::new(45);
+        world.ask(1, false);
+        world.turn();
+        world.hear(true);
+        world.turn();
+        assert!(world.credits.is_open());
+        world.ask(0, true);
+        world.hear(false);
+        assert_eq!((world.books[0].leased, world.books[0].lease, world.credits.is_open()), (0, None, false));
     }
 
     /// A node and the books of two months, with at most one exchange under way between them.

@@ -18,7 +18,9 @@ pub enum Door {
     Verification,
 }
 
+pub mod absent;
 pub mod actor;
+pub mod docs;
 pub mod extract;
 pub mod fields;
 pub mod front;

@@ -1,7 +1,7 @@
 //! The OpenAPI description, made from the table of routes, so that it can't leave one out.
 
 use super::reply::Answer;
-use super::routes::{Route, routes};
+use super::routes::{self, Route, routes};
 use crate::members::Access;
 use axum::Json;
 use axum::response::IntoResponse;
@@ -68,7 +68,8 @@ pub fn describe() -> Value {
 fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String, String)) -> Value {
     let answer = route.answer.map_or(json!({ "type": "object" }), |describe| reference(&describe(schemas)));
     let done = match route.path {
-        // The one answer that is no JSON.
+        // What is no JSON.
+        "/docs" => json!({ "text/html": { "schema": { "type": "string" } } }),
         "/metrics" => json!({ "text/plain": { "schema": { "type": "string" } } }),
         _ => content(&answer),
     };
@@ -89,6 +90,11 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
         may_fail("413", "The body is larger than 64 KiB", error);
         may_fail("415", "The body is not declared as JSON", error);
         may_fail("422", "Mistakes in the input, all of them", validation);
+    }
+    if route.tag == routes::ABSENT {
+        responses.remove("200");
+        responses
+            .insert("501".into(), json!({ "description": "Not implemented", "content": content(&reference(error)) }));
     }
     let parameter = |place: &str, name: &str, about: &str| json!({ "in": place, "name": name, "required": place == "path", "description": about, "schema": { "type": "string" } });
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));

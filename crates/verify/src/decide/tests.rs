@@ -30,6 +30,11 @@ struct Case {
     asks: Vec<u8>,
     ip: Option<&'static str>,
     cost: u64,
+    /// The role asked for, and the one held.
+    wants: Option<Role>,
+    held: Option<Role>,
+    /// What is left of shared credits.
+    pool: Option<u64>,
 }
 
 impl Case {
@@ -76,6 +81,7 @@ impl Case {
             ip: self.ip.map(|ip| ip.parse().unwrap()),
             cost: self.cost,
             concurrency: Some((Concurrency::Tts, 60)),
+            resource: self.wants.map(|role| (ResourceKey::new("voice", "anna"), role)),
             ..Ask::default()
         }
     }
@@ -90,7 +96,10 @@ impl Case {
             }
         }
         let standing = account.standing(1, key.limits.as_deref(), &self.ask(), 0);
-        Standing { spent: self.used, used: self.used, under_way: self.under_way, frees_after: 5_000_000, ..standing }
+        let pool = self.pool.map(|left| PoolState { kind: PoolKind::Account, cap: left + 7, spent: 7 });
+        let held = Held { role: self.held, via: if self.held.is_some() { Via::Direct } else { Via::Nothing } };
+        let (spent, used, under_way, frees_after) = (self.used, self.used, self.under_way, 5_000_000);
+        Standing { spent, used, under_way, frees_after, pool, held, ..standing }
     }
 
     fn code(&self) -> DecisionCode {
@@ -119,6 +128,9 @@ fn the_first_failing_check_of_the_list_decides() {
         asks: vec![1, 2],
         ip: Some("192.0.2.1"),
         cost: 3,
+        wants: Some(Role::Editor),
+        held: Some(Role::Commenter),
+        pool: Some(1),
     };
     assert_eq!(case.code(), Code::Revoked);
     case.revoked = false;
@@ -134,6 +146,8 @@ fn the_first_failing_check_of_the_list_decides() {
     case.ip = Some("10.1.2.3");
     assert_eq!(case.code(), Code::InsufficientPermissions);
     case.asks = vec![1];
+    assert_eq!(case.code(), Code::NoResourceAccess);
+    case.held = Some(Role::Editor);
     let hits = |case: &Case| {
         let key = case.record();
         let (standing, ask) = (case.standing(&key), case.ask());
@@ -148,6 +162,8 @@ fn the_first_failing_check_of_the_list_decides() {
     let until = 1_000_000_000_000;
     assert_eq!(hits(&case), Some((Code::UsageExceeded, "character_limit".into(), LimitKind::Credits, 10, 2, until)));
     case.cost = 2;
+    assert_eq!(hits(&case), Some((Code::UsageExceeded, "usage_limit".into(), LimitKind::Credits, 8, 1, until)));
+    case.pool = Some(2);
     assert_eq!((case.code(), hits(&case)), (Code::Valid, None));
 }
 
@@ -227,12 +243,15 @@ prop_compose! {
         under_way in 0_u64..3,
         asks in prop::collection::vec(0_u8..4, 0..3),
         ip in prop::option::of(prop::sample::select(vec!["10.1.1.1", "192.0.2.7", "::1", "8.8.8.8"])),
-        cost in 0_u64..10,
+        (cost, pool) in (0_u64..10, prop::option::of(0_u64..10)),
+        (wants, held) in (prop::option::of(prop::sample::select(Role::ALL.to_vec())),
+            prop::option::of(prop::sample::select(Role::ALL.to_vec()))),
     ) -> Case {
         Case {
             revoked: flags[0], workspace_disabled: flags[1], account_disabled: flags[2], disabled: flags[3],
             expires_at: expires.map(|s| NOW.plus_seconds(s)), allowed_ips: nets, permissions, rate, uses, at_once,
             under_way, character_limit: limit, used, asks, ip, cost,
+            wants, held, pool,
         }
     }
 }
@@ -240,7 +259,7 @@ prop_compose! {
 proptest! {
     /// Whatever is made stricter, a refused key stays refused.
     #[test]
-    fn denied_stays_denied_when_a_fact_gets_stricter(case in cases(), which in 0..13) {
+    fn denied_stays_denied_when_a_fact_gets_stricter(case in cases(), which in 0..16) {
         let mut stricter = case.clone();
         match which {
             0 => stricter.revoked = true,
@@ -254,6 +273,9 @@ proptest! {
             8 => stricter.rate = Some(case.rate.unwrap_or(20).saturating_sub(1)),
             9 => stricter.under_way += 1,
             10 => stricter.at_once = Some(case.at_once.unwrap_or(20).saturating_sub(1)),
+            12 => stricter.wants = Some(Role::Admin),
+            13 => stricter.held = None,
+            14 => stricter.pool = Some(case.pool.unwrap_or(20).saturating_sub(1)),
             11 => stricter.permissions = Some(case.permissions.clone().unwrap_or_default().into_iter().skip(1).collect()),
             _ => stricter.character_limit = Some(case.character_limit.unwrap_or(20).saturating_sub(1)),
         }

@@ -1,5 +1,7 @@
 use super::*;
+use crate::facts::ResourceFacts;
 use proptest::prelude::*;
+use stead_api::resource::Role;
 
 fn digest(seed: u64) -> Digest {
     // Spread like an HMAC's output, by a multiplicative hash in each word.
@@ -144,5 +146,110 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// Who has which role: against the rules written down plainly.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
+struct Sharing {
+    is_admin: bool,
+    in_groups: Vec<usize>,
+    live: [bool; 3],
+    all: [bool; 3],
+    everyone_all: bool,
+    creator: bool,
+    deleted: bool,
+    direct: Option<Role>,
+    through: [Option<Role>; 3],
+    everyone: Option<Role>,
+}
+
+prop_compose! {
+    fn sharings()(
+        (is_admin, everyone_all, creator, deleted) in (rarely(), rarely(), rarely(), rarely()),
+        in_groups in prop::sample::subsequence(vec![0, 1, 2], 0..=3),
+        live in prop::array::uniform3(any::<bool>()),
+        all in prop::array::uniform3(rarely()),
+        direct in role(),
+        through in prop::array::uniform3(role()),
+        everyone in role(),
+    ) -> Sharing {
+        Sharing { is_admin, in_groups, live, all, everyone_all, creator, deleted, direct, through, everyone }
+    }
+}
+
+fn rarely() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.15)
+}
+
+fn role() -> impl Strategy<Value = Option<Role>> {
+    prop::option::of(prop::sample::select(Role::ALL.to_vec()))
+}
+
+impl Sharing {
+    fn tell(&self, index: &KeyIndex, version: i64) {
+        let group = |number: usize| GroupId::from_bits(number as u128 + 100);
+        let groups = self.in_groups.iter().map(|number| group(*number)).collect();
+        let (id, disabled, is_admin, cap) = (PrincipalId::from_bits(7), false, self.is_admin, None);
+        index.apply(Fact::Principal(PrincipalFacts { id: id.clone(), version, disabled, is_admin, groups, cap }));
+        let facts = |id, deleted, all_resources| {
+            Fact::Group(GroupFacts { workspace_id: "ws".into(), id, version, deleted, all_resources, cap })
+        };
+        for number in 0..3 {
+            index.apply(facts(group(number), !self.live[number], self.all[number]));
+        }
+        index.apply(facts("default".into(), false, self.everyone_all));
+        let through = self.through.iter().enumerate().map(|(number, role)| (number as u128 + 100, *role));
+        let shares = [(7, self.direct), (EVERYONE, self.everyone)].into_iter().chain(through);
+        index.apply(Fact::Resource(ResourceFacts {
+            workspace_id: "ws".into(),
+            kind: "voice".into(),
+            id: "anna".into(),
+            version,
+            deleted: self.deleted,
+            creator: self.creator.then_some(id),
+            shares: shares.filter_map(|(grantee, role)| Some((grantee, role?))).collect(),
+        }));
+    }
+
+    fn role(&self) -> Option<Role> {
+        let live: Vec<_> = self.in_groups.iter().copied().filter(|number| self.live[*number]).collect();
+        if self.deleted {
+            return None;
+        }
+        if self.is_admin || self.creator || self.everyone_all || live.iter().any(|number| self.all[*number]) {
+            return Some(Role::Admin);
+        }
+        let through = live.iter().map(|number| self.through[*number]);
+        through.chain([self.direct, self.everyone]).max().flatten()
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_role_is_held_by_these_ways_and_no_other(
+        history in prop::collection::vec(sharings(), 1..4),
+        stale in sharings(),
+    ) {
+        let index = KeyIndex::default();
+        put(&index, KeyFacts { principal_id: PrincipalId::from_bits(7), ..key(1, 1) });
+        let asked = ResourceKey::new("voice", "anna");
+        let held = || index.held(&index.find(&digest(1)).unwrap(), asked);
+        prop_assert_eq!(held(), Held { role: None, via: Via::Unknown });
+        for (version, sharing) in (1..).zip(&history) {
+            sharing.tell(&index, version);
+            prop_assert_eq!(held().role, sharing.role(), "{:?}", held());
+        }
+        // What is older changes nothing, and another resource is another one.
+        stale.tell(&index, 1);
+        let last = history.last().unwrap();
+        prop_assert_eq!(held().role, last.role());
+        let key = index.find(&digest(1)).unwrap();
+        prop_assert_eq!(index.held(&key, ResourceKey::new("voice", "annb")).role, None);
+        prop_assert_eq!(index.resources(), usize::from(!last.deleted));
+        index.clear();
+        index.filled();
+        prop_assert_eq!(index.resources(), 0);
     }
 }

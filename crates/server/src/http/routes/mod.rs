@@ -1,5 +1,6 @@
 //! All routes, an area a page. A row without saying who may call it does not compile.
 
+mod absent;
 mod audit;
 mod groups;
 mod members;
@@ -68,6 +69,9 @@ impl Route {
     }
 }
 
+/// The heading of what the wire has and this server does without.
+pub const ABSENT: &str = absent::TAG;
+
 /// The table.
 pub fn routes() -> Vec<Route> {
     let areas = [
@@ -81,6 +85,7 @@ pub fn routes() -> Vec<Route> {
         (webhooks::TAG, webhooks::rows()),
         (workspaces::TAG, workspaces::rows()),
         (service::TAG, service::rows()),
+        (absent::TAG, absent::rows()),
     ];
     areas.into_iter().flat_map(|(tag, rows)| rows.into_iter().map(move |row| Route { tag, ..row })).collect()
 }

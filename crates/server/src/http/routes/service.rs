@@ -1,7 +1,7 @@
 //! The server itself.
 
 use super::Route;
-use crate::http::{health, metrics, openapi};
+use crate::http::{docs, health, metrics, openapi};
 use crate::members::Access;
 use axum::http::Method;
 use axum::routing::get;
@@ -29,5 +29,6 @@ pub(super) fn rows() -> Vec<Route> {
             get(metrics::serve),
         ),
         Route::new("openapi", Method::GET, "/openapi.json", Access::Anyone, "This description", get(openapi::serve)),
+        Route::new("docs", Method::GET, "/docs", Access::Anyone, "The reference as a page", get(docs::serve)),
     ]
 }
