@@ -9,7 +9,7 @@ use crate::verify::refusal::{refusal, unknown_key};
 use crate::verify::{Attempt, Manner, Verdict, attempt};
 use crate::workspaces;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
@@ -81,13 +81,17 @@ fn identify(gate: &Gate, request: &Request) -> Result<Caller, Failure> {
         principal_id: index.principal(&record).id.clone(),
         workspace_id: index.workspace(&record).id.clone(),
     };
-    let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    let origin = Origin {
-        id: request.extensions().get::<RequestId>().cloned().unwrap_or_else(|| "".into()),
-        ip: peer,
+    Ok(Caller::new(key, gate.access, origin(request.headers(), request.extensions())))
+}
+
+/// Where a request comes from, for the audit log.
+pub fn origin(headers: &HeaderMap, extensions: &Extensions) -> Origin {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Origin {
+        id: extensions.get::<RequestId>().cloned().unwrap_or_else(|| "".into()),
+        ip: extensions.get::<Peer>().and_then(|peer| peer.0),
         user_agent: agent.map(|text| text.chars().take(200).collect()),
-    };
-    Ok(Caller::new(key, gate.access, origin))
+    }
 }
 
 /// Judges a caller by the store's present state.

@@ -68,7 +68,8 @@ pub fn describe() -> Value {
 fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String, String)) -> Value {
     let answer = route.answer.map_or(json!({ "type": "object" }), |describe| reference(&describe(schemas)));
     let done = match route.path {
-        // The one answer that is no JSON.
+        // What people and others read, and no JSON.
+        "/invite/{token}" => json!({ "text/html": { "schema": { "type": "string" } } }),
         "/metrics" => json!({ "text/plain": { "schema": { "type": "string" } } }),
         _ => content(&answer),
     };
@@ -84,8 +85,10 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
     if route.access != Access::Anyone {
         may_fail("401", "No key, or one that doesn't work", error);
         may_fail("403", "The key or its owner may not do this; the message names what is missing", error);
-        may_fail("400", "Not JSON, or against a rule", error);
         may_fail("409", "In conflict with the present state", error);
+    }
+    if route.access != Access::Anyone || route.body.is_some() {
+        may_fail("400", "Not JSON, or against a rule", error);
         may_fail("413", "The body is larger than 64 KiB", error);
         may_fail("415", "The body is not declared as JSON", error);
         may_fail("422", "Mistakes in the input, all of them", validation);

@@ -5,7 +5,7 @@ use super::KeyRow;
 use crate::error::Failure;
 use crate::feed::mutation::Mutation;
 use crate::groups;
-use crate::members::{self, Authority};
+use crate::members::{self, Authority, SeatType};
 use ipnet::IpNet;
 use stead_api::error::ErrorCode;
 use stead_api::id::PrincipalId;
@@ -80,6 +80,16 @@ pub fn check_owner(m: &mut Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), 
     } else {
         Err(Failure::lacks("The account has group permissions that you do not have.", more))
     }
+}
+
+/// Keys of one's own need a full seat (wire §9.8).
+pub fn check_seat(m: &Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), Failure> {
+    let own = m.authority.key.as_ref().is_some_and(|key| key.principal_id == owner.as_str());
+    if own && m.authority.seat == SeatType::WorkspaceLiteMember.as_str() {
+        let message = "Personal API keys need a full seat. Yours is a basic one.";
+        return Err(Failure::refused(ErrorCode::FeatureNotAvailable, message));
+    }
+    Ok(())
 }
 
 fn refused(param: &'static str) -> Failure {
