@@ -98,7 +98,12 @@ pub async fn build(
         metrics: Metrics::new(&*clock),
         metrics_shown: config.metrics,
         has_proxy: config.public_url.is_some(),
-        mailer: config.mail.as_ref().map(|(server, from)| Mailer::new(server, from.clone())).transpose().map_err(Failure::Defect)?,
+        mailer: config
+            .mail
+            .as_ref()
+            .map(|(server, from)| Mailer::new(server, from.clone()))
+            .transpose()
+            .map_err(Failure::Defect)?,
         url: config.url(),
         traces: config.collector.as_ref().map(Traces::start).transpose()?,
         store: Store::open(&config.database).await?,

@@ -112,7 +112,8 @@ impl Retry {
     ) -> Result<(), Failure> {
         let answer = serde_json::to_string(&made.value).map_err(|error| Failure::Defect(error.to_string()))?;
         let (name, key) = self.keys(ring).next().ok_or_else(|| Failure::Defect("a ring is never empty".into()))?;
-        let sealed_secret = made.secret.as_ref().map(|secret| seal::lock(&key, nonce, b"", secret.expose())).transpose()?;
+        let sealed_secret =
+            made.secret.as_ref().map(|secret| seal::lock(&key, nonce, b"", secret.expose())).transpose()?;
         let key_id = made.key_id.as_ref().map(ToString::to_string);
         let outcome = Outcome { request_hash: self.request_hash.clone(), at: now.0, answer, key_id, sealed_secret };
         Ok(queries::save_outcome(tx, owner.0, owner.1, &name, outcome)?)

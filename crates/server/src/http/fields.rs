@@ -411,7 +411,8 @@ fn is_printable(c: char) -> bool {
         && !matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
-const NO_EMAIL: &str = "must be an e-mail address, as in somebody@example.com, in ASCII (an international domain as xn--…)";
+const NO_EMAIL: &str =
+    "must be an e-mail address, as in somebody@example.com, in ASCII (an international domain as xn--…)";
 
 /// An e-mail address in lower case, if a mail can be sent there: the part of RFC 5321 that is in use. Other letters than
 /// ASCII's could make one address look like another.
@@ -479,8 +480,30 @@ mod tests {
         let (local, label, long) =
             ("x".repeat(65) + "@b", "a@".to_owned() + &"x".repeat(64), "a@".to_owned() + &"b.".repeat(127) + "cc");
         for bad in [
-            "", "a", "@", "a@", "@b", "a@b@c", "a b@c", "a@b c", "a@b.", "a@.b", ".a@b", "a..b@c", "a@-b", "a@b-", "ä@b",
-            "a@ä.example", "<a@b>", "a@[127.0.0.1]", "\"a\"@b", "a@b\r\nBcc: c@d", "a,b@c", &local, &label, &long,
+            "",
+            "a",
+            "@",
+            "a@",
+            "@b",
+            "a@b@c",
+            "a b@c",
+            "a@b c",
+            "a@b.",
+            "a@.b",
+            ".a@b",
+            "a..b@c",
+            "a@-b",
+            "a@b-",
+            "ä@b",
+            "a@ä.example",
+            "<a@b>",
+            "a@[127.0.0.1]",
+            "\"a\"@b",
+            "a@b\r\nBcc: c@d",
+            "a,b@c",
+            &local,
+            &label,
+            &long,
         ] {
             assert_eq!(email(bad), None, "{bad}");
         }

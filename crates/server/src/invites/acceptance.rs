@@ -122,7 +122,11 @@ fn join(m: &mut Mutation<'_, '_>, invite: &InviteRow, name: &str) -> Result<Made
     let sitting = Taken::by(&members::people(m.tx, &workspace)?);
     sitting.and(1, Some(seat)).check(sitting, m.workspace.seats)?;
     queries::delete(m.tx, &workspace, &invite.id)?;
-    m.audit("Workspace Invitation Accepted", invite.target(), json!({ "user_id": id, "invited_by": invite.invited_by }));
+    m.audit(
+        "Workspace Invitation Accepted",
+        invite.target(),
+        json!({ "user_id": id, "invited_by": invite.invited_by }),
+    );
     let (email, usage_limit) = (invite.email.as_str(), invite.usage_limit);
     members::join(m, Newcomer { id: id.clone(), email, name, seat, is_owner: false, usage_limit })?;
     for group in &invite.groups {

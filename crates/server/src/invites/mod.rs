@@ -68,7 +68,10 @@ impl InviteRow {
     fn is_sealed(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
         let sealed = ring.is_sealed(Label::Invite, &self.sealed_bytes(workspace.as_str()), &self.seal);
         if !sealed {
-            tracing::error!(invite = self.id, "the invite's row was changed behind the server's back; it opens nothing");
+            tracing::error!(
+                invite = self.id,
+                "the invite's row was changed behind the server's back; it opens nothing"
+            );
         }
         sealed
     }
@@ -196,7 +199,7 @@ fn invite(m: &mut Mutation<'_, '_>, asked: &Asked, email: &str) -> Result<Option
         email: email.to_owned(),
         token_digest: token::digest(&m.app.ring, &token),
         seat_type: asked.seat.as_str().to_owned(),
-        groups: asked.groups.iter().filter(|group| *group != groups::DEFAULT).cloned().collect(),
+        groups: Vec::new(),
         usage_limit: asked.usage_limit,
         // A key's word ends with the key.
         expires_at: bounds.expires_at.map_or(ends, |end| end.min(ends)),
@@ -206,7 +209,11 @@ fn invite(m: &mut Mutation<'_, '_>, asked: &Asked, email: &str) -> Result<Option
         version: 1,
         seal: Vec::new(),
     };
-    row.groups.dedup();
+    for group in asked.groups.iter().filter(|group| *group != groups::DEFAULT) {
+        if !row.groups.contains(group) {
+            row.groups.push(group.clone());
+        }
+    }
     row.seal = m.app.ring.seal(Label::Invite, &row.sealed_bytes(workspace.as_str())).to_vec();
     let older = queries::by_email(m.tx, &workspace, email)?;
     if let Some(older) = &older {
@@ -287,6 +294,12 @@ fn view(row: InviteRow) -> Invite {
 /// The one refusal for an invite that never was, is too late, was used or was taken back.
 fn not_found() -> Failure {
     Failure::refused(ErrorCode::InviteNotFound, "There is no such invite, or it no longer works.")
+}
+
+/// Every invite whose row somebody else wrote, by id.
+pub fn broken_seals(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<String>, Error> {
+    let broken = |(workspace, row): &(WorkspaceId, InviteRow)| !row.is_sealed(ring, workspace);
+    Ok(queries::all(tx)?.into_iter().filter(broken).map(|(_, row)| row.id).collect())
 }
 
 /// Forgets invites whose time is over.

@@ -8,7 +8,7 @@ use stead_api::time::Timestamp;
 macro_rules! columns {
     () => {
         "id, email, token_digest, seat_type, group_ids, usage_limit, bounds, invited_by, created_at, expires_at, version, \
-         seal"
+         seal, workspace_id"
     };
 }
 
@@ -50,12 +50,17 @@ pub(super) fn by_email(tx: &mut Tx<'_>, workspace: &WorkspaceId, email: &str) ->
     tx.maybe(sql, &[workspace.as_str().into(), email.into()], read)
 }
 
+pub(super) fn all(tx: &mut Tx<'_>) -> Result<Vec<(WorkspaceId, InviteRow)>, Error> {
+    let read = |row: &Row| Ok((row.get::<String>(12)?.into(), read(row)?));
+    tx.all(concat!("SELECT ", columns!(), " FROM invites"), &[], read)
+}
+
 pub(super) fn insert(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &InviteRow) -> Result<(), Error> {
     tx.run(
         concat!(
             "INSERT INTO invites (",
             columns!(),
-            ", workspace_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
         ),
         &[
             row.id.as_str().into(),

@@ -108,9 +108,7 @@ pub async fn accept_form(State(app): State<Arc<App>>, Ids([token]): Ids<1>, requ
         Err(failure) => Err(failure),
     };
     match accepted {
-        Ok(made) => {
-            Ok(html(StatusCode::OK, page::joined(&made.value, made.secret.as_ref().map(Secret::expose))))
-        }
+        Ok(made) => Ok(html(StatusCode::OK, page::joined(&made.value, made.secret.as_ref().map(Secret::expose)))),
         Err(failure) => refused(failure),
     }
 }

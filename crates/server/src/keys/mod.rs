@@ -2,11 +2,13 @@
 //!
 //! - `row`: the record; `reading`: lists and searches
 //! - [`mod@self`]: create, update, disable, revoke
+//! - `notice`: mails about keys
 //! - [`rotation`]: a successor now, the old key later
 //! - [`power`]: a key can't make a stronger key; `bounds`: nor later, by an invite
 //! - `queries`, [`routes`]: SQL and HTTP
 
 mod bounds;
+mod notice;
 pub mod power;
 mod queries;
 mod reading;
@@ -310,6 +312,7 @@ pub async fn disable_self(app: &Arc<App>, caller: &Caller, retry: Option<Retry>)
             let message = "This key may not be disabled by its holder. Ask a workspace admin.";
             return Err(Failure::refused(ErrorCode::SelfDisableNotAllowed, message));
         }
+        notice::of_self_disabling(m, &row)?;
         disable_row(m, row, Some("self_disabled"))?;
         Ok(Status::ok().into())
     };

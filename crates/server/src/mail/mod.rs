@@ -97,10 +97,18 @@ pub async fn send_due(app: &Arc<App>) -> Result<(), Failure> {
             Ok(()) => forget(app, row).await?,
             // It was put off when it was claimed.
             Err(Unsent::Refused(why)) => {
-                tracing::warn!(mail = row.id, attempts = row.attempts + 1, "a mail was refused, and is tried again: {why}");
+                tracing::warn!(
+                    mail = row.id,
+                    attempts = row.attempts + 1,
+                    "a mail was refused, and is tried again: {why}"
+                );
             }
             Err(Unsent::Unreachable(why)) => {
-                tracing::warn!(mail = row.id, attempts = row.attempts + 1, "no mail can be sent, and it is tried again: {why}");
+                tracing::warn!(
+                    mail = row.id,
+                    attempts = row.attempts + 1,
+                    "no mail can be sent, and it is tried again: {why}"
+                );
                 return Ok(());
             }
         }

@@ -1,11 +1,11 @@
 //! The mail server that takes what is sent: its address and its manners.
 
 use lettre::address::Envelope;
+pub use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
-pub use lettre::message::Mailbox;
 use percent_encoding::percent_decode_str;
 use std::time::{Duration, UNIX_EPOCH};
 use stead_api::secret::Secret;
@@ -48,19 +48,24 @@ impl Server {
             return Err(wrong());
         }
         let here = matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]");
-        let (security, port) = match url.scheme_str() {
+        let (security, usual) = match url.scheme_str() {
             Some("smtps") => (Security::Tls, 465),
             Some("smtp") if here => (Security::None, 25),
             Some("smtp") => (Security::StartTls, 587),
             _ => return Err(wrong()),
         };
-        let port = match url.port() {
-            Some(port) => port.as_str().parse().map_err(|_| wrong())?,
-            None => port,
-        };
         let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| wrong());
         let authority = url.authority().map_or("", |authority| authority.as_str());
-        let credentials = match authority.rsplit_once('@').map(|(login, _)| login.split_once(':')) {
+        let (login, place) = match authority.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, authority),
+        };
+        let port = match place.strip_prefix(host.as_str()) {
+            Some("") => usual,
+            Some(port) => port.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or_else(wrong)?,
+            None => return Err(wrong()),
+        };
+        let credentials = match login.map(|login| login.split_once(':')) {
             None => None,
             Some(Some((user, password))) => Some((decoded(user)?, Secret::new(decoded(password)?))),
             Some(None) => return Err(wrong()),

@@ -51,7 +51,11 @@ pub fn seat(fields: &mut Fields<'_>, name: &str, deprecated: &str, strict: bool)
     };
     let (seat, twin) = (read(name, true), read(deprecated, strict));
     if seat.is_some() && twin.is_some() && seat != twin {
-        fields.mistake(deprecated, "value_error", format!("{deprecated} and {name} are the same thing; they differ here"));
+        fields.mistake(
+            deprecated,
+            "value_error",
+            format!("{deprecated} and {name} are the same thing; they differ here"),
+        );
     }
     seat.or(twin)
 }

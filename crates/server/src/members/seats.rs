@@ -101,7 +101,10 @@ mod tests {
 
     #[test]
     fn a_seat_of_no_known_kind_counts_as_a_full_one() {
-        assert_eq!(Taken::default().and(1, None).and(2, Some(SeatType::WorkspaceLiteMember)), Taken { full: 1, basic: 2 });
+        assert_eq!(
+            Taken::default().and(1, None).and(2, Some(SeatType::WorkspaceLiteMember)),
+            Taken { full: 1, basic: 2 }
+        );
         assert_eq!(Taken::default().and(1, Some(SeatType::WorkspaceAdmin)).full, 1);
     }
 }
