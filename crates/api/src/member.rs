@@ -4,6 +4,12 @@ use crate::id::{GroupId, InviteId, KeyId, PrincipalId, WorkspaceId};
 use crate::secret::{Secret, reveal};
 use serde::{Deserialize, Serialize, Serializer};
 
+/// The answer of `GET /v1/workspace/members`: a plain list, oldest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct MemberList(pub Vec<Member>);
+
 /// A person, in the list that `GET /v1/workspace/members` answers. Service accounts are not among them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

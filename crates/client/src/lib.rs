@@ -18,7 +18,7 @@ use stead_api::key::{
 };
 use stead_api::member::{
     AcceptInvite, AcceptedInvite, ByEmail, CreateInvite, CreateInvites, CreatedInvite, CreatedInvites, Invite,
-    InviteList, Member, SetUsageLimit, UpdateMember,
+    InviteList, Member, MemberList, SetUsageLimit, UpdateMember,
 };
 use stead_api::secret::Secret;
 use stead_api::user::{User, WholeSubscription};
@@ -81,7 +81,8 @@ impl Client {
 
     /// All people of the workspace, locked ones included, oldest first.
     pub async fn list_members(&self) -> Result<Vec<Member>, Error> {
-        self.call(Method::GET, "/v1/workspace/members", None::<&()>).await
+        let MemberList(members) = self.call(Method::GET, "/v1/workspace/members", None::<&()>).await?;
+        Ok(members)
     }
 
     /// Locks or unlocks a person, or gives them another seat.

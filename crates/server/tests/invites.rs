@@ -328,7 +328,7 @@ async fn nobody_gives_what_they_do_not_have(engine: Engine) {
         let group = inviters.clone();
         world
             .as_system(move |m| {
-                stead_server::groups::add_member(m, &group, &id).map_err(|failure| format!("{failure:?}")).unwrap()
+                stead_server::groups::add_member(m, &group, &id).map_err(|failure| format!("{failure:?}")).unwrap();
             })
             .await;
     }

@@ -11,6 +11,7 @@ use crate::store::Tx;
 use crate::{keys, workspaces};
 use axum::extract::State;
 use std::sync::Arc;
+use stead_api::member::MemberList;
 use stead_api::time::Timestamp;
 use stead_api::user::{Overage, Subscription, User, WholeSubscription};
 use stead_verify::period::Period;
@@ -20,7 +21,7 @@ const NO_CAP: i64 = MAX_NUMBER;
 
 /// `GET /v1/workspace/members`.
 pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Answer {
-    json(&super::list(&app, workspace(&caller)?).await?)
+    json(&MemberList(super::list(&app, workspace(&caller)?).await?))
 }
 
 /// `POST /v1/workspace/members`.

@@ -8,7 +8,7 @@ use axum::routing::{delete, get, post, put};
 use stead_api::account::Status;
 use stead_api::member::{
     AcceptInvite, AcceptedInvite, ByEmail, CreateInvite, CreateInvites, CreatedInvite, CreatedInvites, InviteList,
-    Member, SetUsageLimit, UpdateMember,
+    MemberList, SetUsageLimit, UpdateMember,
 };
 use stead_api::permission::{
     WORKSPACE_MEMBERS_INVITE, WORKSPACE_MEMBERS_READ, WORKSPACE_MEMBERS_REMOVE, WORKSPACE_WRITE,
@@ -42,7 +42,7 @@ pub(super) fn rows() -> Vec<Route> {
             "List all people of the workspace, locked ones included",
             get(members::routes::list),
         )
-        .answer::<Vec<Member>>(),
+        .answer::<MemberList>(),
         Route::new(
             "update_member",
             Method::POST,
