@@ -132,6 +132,8 @@ ids! {
     GroupId = "grp_";
     /// Somebody who was asked to join.
     InviteId = "inv_";
+    /// A mail that waits to be sent.
+    MailId = "mai_";
     /// A thing of the platform's own that got no id of its own.
     ResourceId = "res_";
     /// A webhook.

@@ -5,7 +5,7 @@
 //! - [`secret`]: the full key string: its form, its check, a type that can't be printed
 //! - [`permission`]: the catalogue of what a key may do
 //! - [`error`]: every error code with its HTTP status, in one table
-//! - [`account`], [`key`], [`verify`], [`user`], [`group`], [`resource`]: requests and responses of the routes
+//! - [`account`], [`key`], [`verify`], [`user`], [`member`], [`group`], [`resource`]: requests and responses of the routes
 //!
 //! This crate knows nothing of HTTP, of a database or of a decision.
 
@@ -14,6 +14,7 @@ pub mod error;
 pub mod group;
 pub mod id;
 pub mod key;
+pub mod member;
 pub mod permission;
 pub mod resource;
 pub mod secret;

@@ -1,4 +1,4 @@
-//! `GET /v1/user`: who am I? Carries every field without which the official JavaScript SDK throws (wire §13).
+//! `GET /v1/user` and `GET /v1/user/subscription`: who am I? Carries every field without which the official JavaScript SDK throws (wire §13).
 
 use crate::id::{PrincipalId, WorkspaceId};
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,8 @@ pub struct Subscription {
     pub can_extend_character_limit: bool,
     /// Always false.
     pub allowed_to_extend_character_limit: bool,
+    /// Always null: nothing is sold on top.
+    pub max_character_limit_extension: Option<i64>,
     /// Seconds since the epoch.
     pub next_character_count_reset_unix: i64,
     /// Always 0.
@@ -75,6 +77,29 @@ pub struct Subscription {
     pub current_overage: Overage,
     /// Always `active`.
     pub status: String,
+    /// Always null: nothing is billed.
+    pub currency: Option<String>,
+    /// Always null.
+    pub billing_period: Option<String>,
+    /// Always `monthly_period`.
+    pub character_refresh_period: String,
+}
+
+/// The answer of `GET /v1/user/subscription`. There are no invoices, so whatever speaks of them is empty.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WholeSubscription {
+    /// What `GET /v1/user` has of it, too.
+    #[serde(flatten)]
+    pub subscription: Subscription,
+    /// Always null.
+    pub next_invoice: Option<serde_json::Value>,
+    /// Always empty.
+    pub open_invoices: Vec<serde_json::Value>,
+    /// Always false.
+    pub has_open_invoices: bool,
+    /// Always null.
+    pub pending_change: Option<serde_json::Value>,
 }
 
 /// A sum of money.

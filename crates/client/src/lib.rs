@@ -18,8 +18,12 @@ use stead_api::id::{DecisionId, KeyId, LeaseId, PrincipalId};
 use stead_api::key::{
     ApiKey, ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, OwnApiKey, RotateApiKey, UpdateApiKey,
 };
+use stead_api::member::{
+    AcceptInvite, AcceptedInvite, ByEmail, CreateInvite, CreateInvites, CreatedInvite, CreatedInvites, Invite,
+    InviteList, Member, MemberList, SetUsageLimit, UpdateMember,
+};
 use stead_api::secret::Secret;
-use stead_api::user::User;
+use stead_api::user::{User, WholeSubscription};
 use stead_api::verify::{
     BatchResult, Decision, Decisions, PastDecision, PastDecisions, Simulate, VerifyApiKey, VerifyApiKeys,
 };
@@ -70,6 +74,59 @@ impl Client {
     /// Who am I?
     pub async fn user(&self) -> Result<User, Error> {
         self.call(Method::GET, "/v1/user", None::<&()>).await
+    }
+
+    /// What the key that asks has used and may use this month.
+    pub async fn user_subscription(&self) -> Result<WholeSubscription, Error> {
+        self.call(Method::GET, "/v1/user/subscription", None::<&()>).await
+    }
+
+    /// All people of the workspace, locked ones included, oldest first.
+    pub async fn list_members(&self) -> Result<Vec<Member>, Error> {
+        let MemberList(members) = self.call(Method::GET, "/v1/workspace/members", None::<&()>).await?;
+        Ok(members)
+    }
+
+    /// Locks or unlocks a person, or gives them another seat.
+    pub async fn update_member(&self, change: &UpdateMember) -> Result<Status, Error> {
+        self.call(Method::POST, "/v1/workspace/members", Some(change)).await
+    }
+
+    /// Removes a person and revokes their keys, for good.
+    pub async fn remove_member(&self, email: &str) -> Result<Status, Error> {
+        self.call(Method::DELETE, "/v1/workspace/members", Some(&ByEmail { email: email.into() })).await
+    }
+
+    /// Sets what a person or service account may spend in a month; `None` removes the limit.
+    pub async fn set_member_usage_limit(&self, member: &PrincipalId, limit: Option<i64>) -> Result<Status, Error> {
+        let path = format!("/v1/workspace/members/{member}/usage-limit");
+        self.call(Method::PUT, &path, Some(&SetUsageLimit { usage_limit: limit })).await
+    }
+
+    /// Everybody who was invited and has not joined yet, oldest first.
+    pub async fn list_invites(&self) -> Result<Vec<Invite>, Error> {
+        let list: InviteList = self.call(Method::GET, "/v1/workspace/invites", None::<&()>).await?;
+        Ok(list.invites)
+    }
+
+    /// Invites somebody. Where the server sends no mail, the link is in this answer and nowhere else.
+    pub async fn create_invite(&self, new: &CreateInvite) -> Result<CreatedInvite, Error> {
+        self.call(Method::POST, "/v1/workspace/invites/add", Some(new)).await
+    }
+
+    /// Invites up to 100 people; all of them, or none.
+    pub async fn create_invites(&self, new: &CreateInvites) -> Result<CreatedInvites, Error> {
+        self.call(Method::POST, "/v1/workspace/invites/add-bulk", Some(new)).await
+    }
+
+    /// Takes an invite back.
+    pub async fn delete_invite(&self, email: &str) -> Result<Status, Error> {
+        self.call(Method::DELETE, "/v1/workspace/invites", Some(&ByEmail { email: email.into() })).await
+    }
+
+    /// Joins a workspace. The client's own key has no part in it.
+    pub async fn accept_invite(&self, invite: &AcceptInvite) -> Result<AcceptedInvite, Error> {
+        self.call(Method::POST, "/v1/workspace/invites/accept", Some(invite)).await
     }
 
     /// All service accounts with their keys, oldest first.

@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::feed::mutation::{self, Made, Mutation};
 use crate::feed::{Progress, follow};
 use crate::keys;
+use crate::mail::smtp::Mailer;
 use crate::members::{self, Caller};
 use crate::metrics::Metrics;
 use crate::store::{Error, Store, Tx};
@@ -71,6 +72,10 @@ pub struct App {
     pub metrics_shown: Shown,
     /// Whether a proxy is known to stand in front: then the peer's address says nothing.
     pub has_proxy: bool,
+    /// What sends mails, if anything does.
+    pub mailer: Option<Mailer>,
+    /// The address that links in mails begin with.
+    pub url: String,
     /// Spans for a collector, if there is one.
     pub traces: Option<Traces>,
     /// Set once the mirror is filled.
@@ -96,6 +101,13 @@ pub async fn build(
         metrics: Metrics::new(&*clock),
         metrics_shown: config.metrics,
         has_proxy: config.public_url.is_some(),
+        mailer: config
+            .mail
+            .as_ref()
+            .map(|(server, from)| Mailer::new(server, from.clone()))
+            .transpose()
+            .map_err(Failure::Defect)?,
+        url: config.url(),
         traces: config.collector.as_ref().map(Traces::start).transpose()?,
         store: Store::open(&config.database).await?,
         clock,

@@ -1,6 +1,7 @@
 //! Settings: a flag, else a `STEAD_…` variable, else the settings file, else the default. All mistakes are told at once.
 //! The only place that reads the environment.
 
+use crate::mail::smtp::{self, Mailbox, Server};
 use crate::store::Location;
 use crate::verify::admission::Proxies;
 use crate::verify::proxies::Trusted;
@@ -59,6 +60,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("trace-denials", "Of a hundred denied verifications so many make a span, 0–100 [1]"),
     setting("public-url", "The address people and programs reach this server by, where a proxy stands in front"),
+    secret(
+        "smtp-url",
+        "Mail server, as smtps://<user>:<password>@<host>:465 or smtp://…:587; without one, invites' links are shown to who invites [none]",
+    ),
+    setting("mail-from", "Sender of mails, as in Stead <stead@example.com>; smtp-url needs it"),
     setting("tls-cert", "PEM file with the certificate chain; with tls-key the server speaks HTTPS itself"),
     setting("tls-key", "PEM file with the certificate's private key"),
     setting("admin-email", "E-mail of the owner that the first start makes [owner@localhost]"),
@@ -105,6 +111,8 @@ pub struct Config {
     pub collector: Option<Collector>,
     /// The address people reach the server by.
     pub public_url: Option<String>,
+    /// The mail server and the sender.
+    pub mail: Option<(Server, Mailbox)>,
     /// Certificate chain and key.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The first owner's e-mail.
@@ -228,6 +236,12 @@ impl Config {
         Self::from_sources(flags, &environment, &file)
     }
 
+    /// The address that others reach the server by: the public one, or the one that is listened on.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", self.listen))
+    }
+
     /// The settings from their three sources.
     pub fn from_sources(
         flags: &HashMap<&'static str, String>,
@@ -275,6 +289,7 @@ impl Config {
             metrics: sources.read("metrics", shown).unwrap_or(Shown::Private),
             collector: collector(&mut sources),
             public_url: sources.read("public-url", public_url),
+            mail: mail(&mut sources),
             tls: tls(&mut sources),
             admin_email: sources.read("admin-email", email).unwrap_or_else(|| "owner@localhost".into()),
             format: sources
@@ -436,6 +451,17 @@ fn email(text: &str) -> Result<String, String> {
         && text.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
     let plain = text.chars().all(|c| !c.is_whitespace() && !c.is_control());
     if fits && plain { Ok(text.to_lowercase()) } else { Err("must be an e-mail address".into()) }
+}
+
+fn mail(sources: &mut Sources<'_>) -> Option<(Server, Mailbox)> {
+    let (server, from) = (sources.read("smtp-url", Server::parse), sources.read("mail-from", smtp::sender));
+    match (sources.text("smtp-url"), sources.text("mail-from")) {
+        (Some(_), None) | (None, Some(_)) => {
+            sources.mistakes.push("smtp-url, mail-from: the one needs the other".into());
+            None
+        }
+        _ => server.zip(from),
+    }
 }
 
 fn tls(sources: &mut Sources<'_>) -> Option<(PathBuf, PathBuf)> {

@@ -5,7 +5,8 @@
 //! - [`app`]: everything a request needs, built by one function
 //! - [`store`]: the engine, none of the features' SQL
 //! - [`feed`]: the change log: the one way to write, and how mirrors follow
-//! - [`workspaces`], [`members`], [`groups`], [`accounts`], [`keys`], [`audit`]: the features: rules, SQL, HTTP
+//! - [`workspaces`], [`members`], [`invites`], [`groups`], [`accounts`], [`keys`], [`audit`]: the features: rules, SQL, HTTP
+//! - [`mail`]: the outbox, and sending what lies there
 //! - [`metrics`], [`traces`]: what is counted; spans for a collector
 //! - [`verify`]: the life of a verification
 //! - [`jobs`]: what happens by itself
@@ -23,8 +24,10 @@ pub mod error;
 pub mod feed;
 pub mod groups;
 pub mod http;
+pub mod invites;
 pub mod jobs;
 pub mod keys;
+pub mod mail;
 pub mod members;
 pub mod metrics;
 pub mod resources;

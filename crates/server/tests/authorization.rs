@@ -40,15 +40,18 @@ impl Things {
         Self { key, group: "grp_0000000000000000000000".into(), resource: "no-voice" }
     }
 }
+/// Of the form of an invite's token.
+const NO_TOKEN: &str = "00000000000000000000000000000000000000000000";
 
 /// How a route is called so that it would succeed: path with real ids, and a body.
 fn example(route: &Route, things: &Things) -> Option<(String, Value)> {
     let key = &things.key;
     let path = route.path.replace("{service_account_user_id}", &key.account).replace("{api_key_id}", &key.id);
-    let path = path.replace("{group_id}", &things.group).replace("{user_id}", &key.account);
+    let path = path.replace("{group_id}", &things.group);
     let path = path.replace("{resource_id}", things.resource);
     let path = path.replace("{lease_id}", "lea_0000000000000000000000");
     let path = path.replace("{decision_id}", "dec_0000000000000000000000");
+    let path = path.replace("{user_id}", &key.account).replace("{token}", NO_TOKEN);
     let body = match route.id {
         "list_service_accounts"
         | "get_service_account"
@@ -60,6 +63,11 @@ fn example(route: &Route, things: &Things) -> Option<(String, Value)> {
         | "undo_service_account_api_key_rotation"
         | "list_api_keys"
         | "get_user"
+        | "get_user_subscription"
+        | "list_members"
+        | "list_invites"
+        | "show_invite"
+        | "accept_invite_by_form"
         | "get_own_api_key"
         | "get_decision"
         | "list_decisions"
@@ -96,6 +104,13 @@ fn example(route: &Route, things: &Things) -> Option<(String, Value)> {
         "rotate_service_account_api_key" | "simulate_api_key" => json!({}),
         "verify_api_key" => json!({"api_key": key.secret}),
         "verify_api_keys" => json!({"requests": [{"api_key": key.secret}]}),
+        "update_member" => json!({"email": "lite@example.com", "is_locked": true}),
+        "remove_member" => json!({"email": "lite@example.com"}),
+        "set_member_usage_limit" => json!({"usage_limit": 5}),
+        "create_invite" => json!({"email": "new@example.com"}),
+        "create_invites" => json!({"emails": ["new@example.com"]}),
+        "delete_invite" => json!({"email": "invited@example.com"}),
+        "accept_invite" => json!({"token": NO_TOKEN}),
         "disable_own_api_key" => return Some((format!("{path}?api_key_name=self"), Value::Null)),
         _ => return None,
     };
@@ -116,6 +131,7 @@ async fn every_route_refuses_who_may_not_call_it(engine: Engine) {
     let bare = world.key(&me, json!({"name": "without a permission", "permissions": []})).await;
     let (_, member) = world.person("member@example.com", SeatType::WorkspaceMember).await;
     let (_, lite) = world.person("lite@example.com", SeatType::WorkspaceLiteMember).await;
+    world.call("POST", "/v1/workspace/invites/add", json!({"email": "invited@example.com"})).await.ok();
     let state = async || world.count("SELECT CAST(SUM(audit_seq) AS BIGINT) FROM workspaces").await;
     let before = state().await;
     for route in routes() {
@@ -123,6 +139,13 @@ async fn every_route_refuses_who_may_not_call_it(engine: Engine) {
         let call = async |secret: &str| world.call_as(secret, route.method.as_str(), &path, body.clone()).await;
         if route.access == Access::Anyone {
             assert_eq!(call("").await.status, 200, "{}", route.id);
+            continue;
+        }
+        // A token is what opens, and a wrong one opens nothing, whatever key comes with it.
+        if route.access == Access::Guest {
+            for secret in ["", "garbage", &world.admin] {
+                assert_eq!(call(secret).await.status, 404, "{}", route.id);
+            }
             continue;
         }
         // A call of gRPC has a status of its own: the tests of ext_authz take the walk in Envoy's words.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 /// Runs the server until it is told to stop.
-pub(crate) async fn serve(config: Config) -> Result<()> {
+pub(crate) async fn serve(mut config: Config) -> Result<()> {
     log(&config);
     // Before anybody is told that the server is ready, and may want to stop it.
     let signals = Signals::listen()?;
@@ -29,6 +29,10 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     // Before the store is opened: what is in use fails at once, and says so.
     let place = Place::Tcp(config.listen);
     let listener = Listener::bind(&place).await.with_context(|| format!("listen: {}", config.listen))?;
+    if let Ok(bound) = listener.address().parse() {
+        // Port 0 is whichever was free; links must name that one.
+        config.listen = bound;
+    }
     let verification = match &config.verify_listen {
         Some(place) => Some(Apart::bind(place).await.with_context(|| format!("verify-listen: {place}"))?),
         None => None,
@@ -49,7 +53,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         Ok(built) => built,
         Err(failure) => return Err(told(failure).context("the server can't start")),
     };
-    let url = address(&config, &listener);
+    let url = config.url();
     print(&format!("Stead is ready at {url}"))?;
     if let Some(verification) = &verification {
         print(&format!("Verification is ready at {}", with_scheme("http", verification.address())))?;
@@ -119,12 +123,6 @@ fn log(config: &Config) {
     } else {
         lines.with_target(false).init();
     }
-}
-
-/// The address to paste: the public one, or the one that is listened on.
-fn address(config: &Config, listener: &Listener) -> String {
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
-    config.public_url.clone().unwrap_or_else(|| with_scheme(scheme, listener.address()))
 }
 
 fn with_scheme(scheme: &str, address: &str) -> String {

@@ -5,6 +5,7 @@ use stead_api::account::{CreateServiceAccount, UpdateServiceAccount};
 use stead_api::group::{CreateGroup, GroupMember, UpdateGroup};
 use stead_api::id::PrincipalId;
 use stead_api::key::{Change, CreateApiKey, KeyStatus, Permissions, RotateApiKey, UpdateApiKey};
+use stead_api::member::{AcceptInvite, CreateInvite, CreateInvites, UpdateMember};
 use stead_api::resource::{CreateResource, Role, ShareResource, ShareTarget, UnshareResource, UpdateResource};
 use stead_api::secret::Secret;
 use stead_api::verify::{BatchResult, DecisionCode, Simulate, VerifyApiKey, VerifyApiKeys};
@@ -25,11 +26,36 @@ fn about(secret: &Secret) -> VerifyApiKey {
     }
 }
 
+/// People come and go.
+async fn people(client: &Client) {
+    let new = CreateInvite { email: "ann@example.com".into(), usage_limit: Some(5), ..CreateInvite::default() };
+    let link = client.create_invite(&new).await.unwrap().invite_url.unwrap();
+    let more = CreateInvites {
+        emails: vec!["bob@example.com".into()],
+        seat_type: Some("workspace_lite_member".into()),
+        ..CreateInvites::default()
+    };
+    assert_eq!(client.create_invites(&more).await.unwrap().invites.len(), 1);
+    client.delete_invite("bob@example.com").await.unwrap();
+    assert_eq!(client.list_invites().await.unwrap().len(), 1);
+    let token = Secret::new(link.expose().rsplit_once('/').unwrap().1);
+    let joined = client.accept_invite(&AcceptInvite { token, first_name: Some("Ann".into()) }).await.unwrap();
+    client.set_member_usage_limit(&joined.user_id, None).await.unwrap();
+    let lock = UpdateMember { email: joined.email.clone(), is_locked: Some(true), ..UpdateMember::default() };
+    client.update_member(&lock).await.unwrap();
+    let members = client.list_members().await.unwrap();
+    assert_eq!((members.len(), members[1].is_locked, members[1].usage_limit), (2, true, None));
+    client.remove_member(&joined.email).await.unwrap();
+    assert_eq!(client.list_members().await.unwrap().len(), 1);
+    assert!(!client.user_subscription().await.unwrap().has_open_invoices);
+}
+
 #[tokio::test]
 async fn every_call_of_the_client_works_on_the_real_server() {
     let server = Server::start(Options::on(Store::Sqlite));
     let client = Client::new(server.base_url(), Secret::new(server.admin_key())).unwrap();
     let me = client.user().await.unwrap();
+    people(&client).await;
     let new = CreateServiceAccount { name: "ci".into(), ..CreateServiceAccount::default() };
     let account = client.create_service_account(&new).await.unwrap().service_account_id;
 

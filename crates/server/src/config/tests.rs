@@ -47,6 +47,17 @@ fn all_mistakes_are_told_at_once_and_no_secret_is_quoted() {
 }
 
 #[test]
+fn a_mail_server_needs_a_sender_and_is_never_quoted() {
+    let (url, from) = (("smtp-url", "smtps://u:swordfish@mail.example.com"), ("mail-from", "Stead <s@example.com>"));
+    assert!(load(&[], "").unwrap().mail.is_none() && load(&[url, from], "").unwrap().mail.is_some());
+    for settings in [vec![url], vec![from], vec![("smtp-url", "swordfish"), from], vec![url, ("mail-from", "nobody")]] {
+        let mistakes = load(&settings, "").err().unwrap();
+        assert!(mistakes.len() == 1 && !mistakes[0].contains("swordfish"), "{mistakes:?}");
+    }
+    assert!(SETTINGS.iter().any(|setting| setting.name == "smtp-url" && setting.secret));
+}
+
+#[test]
 fn what_is_said_of_proxies() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let rules = |text: &str| {

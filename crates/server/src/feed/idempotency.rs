@@ -8,8 +8,9 @@
 use super::mutation::Made;
 use super::queries;
 use crate::error::Failure;
+use crate::seal;
 use crate::store::{Error, Tx};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::aead::NONCE_LEN;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use stead_api::error::ErrorCode;
@@ -82,7 +83,11 @@ impl Retry {
         let value = serde_json::from_str(&outcome.answer).map_err(|error| Failure::Defect(error.to_string()))?;
         let secret = match (&outcome.key_id, outcome.sealed_secret) {
             (None, _) => None,
-            (Some(_), Some(sealed)) if age < SECRET_SECONDS => Some(open(&key, &sealed)?),
+            (Some(_), Some(sealed)) if age < SECRET_SECONDS => {
+                let opened = seal::unlock(&key, b"", &sealed);
+                let opened = opened.ok_or_else(|| Failure::Defect("a sealed secret can't be opened".into()))?;
+                Some(Secret::new(opened.as_str()))
+            }
             (Some(key_id), _) => {
                 let message = "The key was made by the first try, and its secret was shown then. Rotate the key to get a new secret.";
                 let mut refusal = Failure::refused(ErrorCode::SecretAlreadyShown, message);
@@ -107,34 +112,12 @@ impl Retry {
     ) -> Result<(), Failure> {
         let answer = serde_json::to_string(&made.value).map_err(|error| Failure::Defect(error.to_string()))?;
         let (name, key) = self.keys(ring).next().ok_or_else(|| Failure::Defect("a ring is never empty".into()))?;
-        let sealed_secret = made.secret.as_ref().map(|secret| seal(&key, nonce, secret)).transpose()?;
+        let sealed_secret =
+            made.secret.as_ref().map(|secret| seal::lock(&key, nonce, b"", secret.expose())).transpose()?;
         let key_id = made.key_id.as_ref().map(ToString::to_string);
         let outcome = Outcome { request_hash: self.request_hash.clone(), at: now.0, answer, key_id, sealed_secret };
         Ok(queries::save_outcome(tx, owner.0, owner.1, &name, outcome)?)
     }
-}
-
-fn cipher(key: &[u8; 32]) -> Result<LessSafeKey, Failure> {
-    UnboundKey::new(&AES_256_GCM, key)
-        .map(LessSafeKey::new)
-        .map_err(|_| Failure::Defect("an AES key of 32 bytes".into()))
-}
-
-fn seal(key: &[u8; 32], nonce: [u8; NONCE_LEN], secret: &Secret) -> Result<Vec<u8>, Failure> {
-    let mut text = secret.expose().as_bytes().to_vec();
-    cipher(key)?
-        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut text)
-        .map_err(|_| Failure::Defect("a secret could not be sealed".into()))?;
-    Ok([nonce.as_slice(), &text].concat())
-}
-
-fn open(key: &[u8; 32], sealed: &[u8]) -> Result<Secret, Failure> {
-    let broken = || Failure::Defect("a sealed secret can't be opened".into());
-    let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(broken)?;
-    let mut text = text.to_vec();
-    let opened = cipher(key)?.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut text);
-    let opened = opened.map_err(|_| broken())?.to_vec();
-    String::from_utf8(opened).map(Secret::new).map_err(|_| broken())
 }
 
 /// Forgets what is too old: sealed secrets after a minute, outcomes after a day.

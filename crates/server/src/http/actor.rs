@@ -9,7 +9,7 @@ use crate::verify::refusal::{refusal, unknown_key};
 use crate::verify::{Attempt, Manner, Verdict, attempt};
 use crate::workspaces;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
@@ -45,7 +45,7 @@ pub struct Gate {
 /// Lets a request through if its key may call the route; the handler finds the [`Caller`]. Who comes first, what
 /// afterwards: no body is read before.
 pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    if matches!(gate.access, Access::Anyone | Access::Subject) {
+    if gate.access.is_open() || gate.access == Access::Subject {
         request.extensions_mut().insert(gate.door);
         return next.run(request).await;
     }
@@ -81,13 +81,17 @@ fn identify(gate: &Gate, request: &Request) -> Result<Caller, Failure> {
         principal_id: index.principal(&record).id.clone(),
         workspace_id: index.workspace(&record).id.clone(),
     };
-    let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    let origin = Origin {
-        id: request.extensions().get::<RequestId>().cloned().unwrap_or_else(|| "".into()),
-        ip: peer,
+    Ok(Caller::new(key, gate.access, origin(request.headers(), request.extensions())))
+}
+
+/// Where a request comes from, for the audit log.
+pub fn origin(headers: &HeaderMap, extensions: &Extensions) -> Origin {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Origin {
+        id: extensions.get::<RequestId>().cloned().unwrap_or_else(|| "".into()),
+        ip: extensions.get::<Peer>().and_then(|peer| peer.0),
         user_agent: agent.map(|text| text.chars().take(200).collect()),
-    };
-    Ok(Caller::new(key, gate.access, origin))
+    }
 }
 
 /// Judges a caller by the store's present state.

@@ -1,10 +1,10 @@
 //! What handlers take from a request.
 
-use super::actor::Scope;
+use super::actor::{Scope, origin};
 use super::fields::object;
 use crate::error::Failure;
 use crate::feed::idempotency::Retry;
-use crate::members::Caller;
+use crate::members::{Caller, Request as Origin};
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
@@ -100,6 +100,25 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     }
 }
 
+/// The fields of a form in a browser, or of an empty body.
+pub struct Form(pub Map<String, Value>);
+
+impl<S: Sync> FromRequest<S> for Form {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(body, MAX_BODY).await?;
+        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        if !bytes.is_empty() && !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(Failure::refused(ErrorCode::InvalidContentType, "The body must be that of a form."));
+        }
+        let fields = form_urlencoded::parse(&bytes);
+        Ok(Self(fields.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect()))
+    }
+}
+
 /// What an id is made of. Any other text names nothing, and some (a NUL) can't even be put to every store.
 pub fn id(text: &str) -> String {
     let plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
@@ -147,6 +166,14 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             .get::<Self>()
             .cloned()
             .ok_or_else(|| Failure::Defect("a route for anyone asks for its caller".into()))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Ok(origin(&parts.headers, &parts.extensions))
     }
 }
 

@@ -21,6 +21,9 @@ pub const MAX_AT_ONCE: i64 = 10_000;
 /// Numbers on the wire must be exact in every client: up to 2^53 − 1.
 pub const MAX_NUMBER: i64 = 9_007_199_254_740_991;
 
+/// The longest e-mail address (RFC 5321).
+pub const EMAIL: usize = 254;
+
 /// Most uses that a rate limit can allow, and its longest window in seconds: 31 days.
 const MAX_RATE: i64 = 1_000_000_000;
 const LONGEST_WINDOW: i64 = 31 * 86_400;
@@ -95,6 +98,61 @@ impl<'a> Fields<'a> {
             return Some(text.clone());
         }
         None
+    }
+
+    /// An e-mail address that a mail can be sent to, in lower case.
+    pub fn required_email(&mut self, name: &str) -> String {
+        let before = self.mistakes.len();
+        let text = self.required_text(name, EMAIL);
+        let read = email(&text);
+        if read.is_none() && self.mistakes.len() == before {
+            self.mistake(name, "value_error", NO_EMAIL);
+        }
+        read.unwrap_or_default()
+    }
+
+    /// At least one and at most `most` such addresses.
+    pub fn required_emails(&mut self, name: &str, most: usize) -> Vec<String> {
+        if self.value(name).is_none() {
+            self.mistake(name, "missing", "Field required");
+        }
+        let emails = self.items(name, 1, most, |item| item.as_str().and_then(email), NO_EMAIL);
+        emails.unwrap_or_default()
+    }
+
+    /// Ids, or absent.
+    pub fn ids(&mut self, name: &str, most: usize) -> Option<Vec<String>> {
+        let plain = |item: &Value| item.as_str().map(super::extract::id).filter(|id| !id.is_empty());
+        self.items(name, 0, most, plain, "must be an id")
+    }
+
+    /// The items of a list, or absent.
+    fn items(
+        &mut self,
+        name: &str,
+        least: usize,
+        most: usize,
+        read: impl Fn(&Value) -> Option<String>,
+        told: &str,
+    ) -> Option<Vec<String>> {
+        let Value::Array(items) = self.value(name)? else {
+            self.mistake(name, "list_type", "Input should be a valid list");
+            return None;
+        };
+        if items.len() < least {
+            self.mistake(name, "too_short", format!("List should have at least {least} item"));
+        } else if items.len() > most {
+            self.mistake(name, "too_long", format!("List should have at most {most} items"));
+            return None;
+        }
+        let mut texts = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
+            match read(item) {
+                Some(text) => texts.push(text),
+                None => self.item_mistake(name, place, "value_error", told),
+            }
+        }
+        Some(texts)
     }
 
     /// True or false, or absent.
@@ -420,6 +478,22 @@ fn is_printable(c: char) -> bool {
         && !matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
+const NO_EMAIL: &str =
+    "must be an e-mail address, as in somebody@example.com, in ASCII (an international domain as xn--…)";
+
+/// An e-mail address in lower case, if a mail can be sent there: the part of RFC 5321 that is in use. Other letters than
+/// ASCII's could make one address look like another.
+fn email(text: &str) -> Option<String> {
+    let (local, domain) = text.split_once('@')?;
+    let word = |part: &str, more: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    let local_fits = local.len() <= 64 && local.split('.').all(|part| word(part, "!#$%&'*+/=?^_`{|}~-"));
+    let label = |part: &str| part.len() <= 63 && word(part, "-") && !part.starts_with('-') && !part.ends_with('-');
+    let fits = text.len() <= EMAIL && local_fits && domain.split('.').all(label);
+    fits.then(|| text.to_ascii_lowercase())
+}
+
 /// An address or a network in its canonical form.
 fn network(text: &str) -> Option<String> {
     let network = match text.parse::<IpAddr>() {
@@ -458,6 +532,47 @@ mod tests {
             ["", "10.0.0", "10.0.0.1/33", "10.0.0.1/", "host", "010.0.0.1", "1.2.3.4:80", "fe80::1%eth0", " 10.0.0.1"]
         {
             assert_eq!(network(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn e_mail_addresses() {
+        for (given, read) in [
+            ("a@b", "a@b"),
+            ("Ann.Lee+x@Mail.Example.COM", "ann.lee+x@mail.example.com"),
+            ("o'neill@xn--bcher-kva.example", "o'neill@xn--bcher-kva.example"),
+        ] {
+            assert_eq!(email(given).as_deref(), Some(read), "{given}");
+        }
+        let (local, label, long) =
+            ("x".repeat(65) + "@b", "a@".to_owned() + &"x".repeat(64), "a@".to_owned() + &"b.".repeat(127) + "cc");
+        for bad in [
+            "",
+            "a",
+            "@",
+            "a@",
+            "@b",
+            "a@b@c",
+            "a b@c",
+            "a@b c",
+            "a@b.",
+            "a@.b",
+            ".a@b",
+            "a..b@c",
+            "a@-b",
+            "a@b-",
+            "ä@b",
+            "a@ä.example",
+            "<a@b>",
+            "a@[127.0.0.1]",
+            "\"a\"@b",
+            "a@b\r\nBcc: c@d",
+            "a,b@c",
+            &local,
+            &label,
+            &long,
+        ] {
+            assert_eq!(email(bad), None, "{bad}");
         }
     }
 

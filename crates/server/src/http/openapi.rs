@@ -68,8 +68,8 @@ pub fn describe() -> Value {
 fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String, String)) -> Value {
     let answer = route.answer.map_or(json!({ "type": "object" }), |describe| reference(&describe(schemas)));
     let done = match route.path {
-        // What is no JSON.
-        "/docs" => json!({ "text/html": { "schema": { "type": "string" } } }),
+        // What people and others read, and no JSON.
+        "/docs" | "/invite/{token}" => json!({ "text/html": { "schema": { "type": "string" } } }),
         "/metrics" => json!({ "text/plain": { "schema": { "type": "string" } } }),
         _ => content(&answer),
     };
@@ -82,11 +82,13 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
     may_fail("429", "Too many requests; Retry-After says when", error);
     may_fail("500", "A defect of the server; nothing was changed", error);
     may_fail("503", "The store can't be reached, or the outcome is unknown", error);
-    if route.access != Access::Anyone {
+    if !route.access.is_open() {
         may_fail("401", "No key, or one that doesn't work", error);
         may_fail("403", "The key or its owner may not do this; the message names what is missing", error);
-        may_fail("400", "Not JSON, or against a rule", error);
         may_fail("409", "In conflict with the present state", error);
+    }
+    if !route.access.is_open() || route.body.is_some() {
+        may_fail("400", "Not JSON, or against a rule", error);
         may_fail("413", "The body is larger than 64 KiB", error);
         may_fail("415", "The body is not declared as JSON", error);
         may_fail("422", "Mistakes in the input, all of them", validation);
@@ -100,7 +102,7 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<_> = in_path.map(|name| parameter("path", name, "An id")).collect();
     parameters.extend(route.query.iter().map(|(name, about)| parameter("query", name, about)));
-    if route.method == "POST" && route.access.is_management() {
+    if route.method == "POST" && route.access.is_management() && !route.access.is_open() {
         parameters.push(parameter(
             "header",
             "Idempotency-Key",
@@ -114,7 +116,7 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
         "description": who(route.access),
         "parameters": parameters,
         "responses": responses,
-        "security": if route.access == Access::Anyone { json!([]) } else { json!([{ "ApiKey": [] }]) },
+        "security": if route.access.is_open() { json!([]) } else { json!([{ "ApiKey": [] }]) },
     });
     if let Some(describe) = route.body {
         operation["requestBody"] = json!({ "required": true, "content": content(&reference(&describe(schemas))) });
@@ -125,6 +127,7 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
 fn who(access: Access) -> String {
     match access {
         Access::Anyone => "Needs no key.".into(),
+        Access::Guest => "Needs no key, but the token of an invite. Not served on the verification listener.".into(),
         Access::AnyKey => "Any key that works.".into(),
         Access::Asker => format!(
             "A key with the permission `{API_KEYS_VERIFY}`, about the keys of its own workspace. On the verification listener no \

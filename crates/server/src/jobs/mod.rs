@@ -7,6 +7,7 @@ use crate::metrics::denials::{self, Told};
 use crate::store::{Tx, Written};
 use crate::traces::Traces;
 use crate::verify::{credits, usage};
+use crate::{invites, mail};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -18,6 +19,8 @@ const CREDITS: Duration = Duration::from_secs(1);
 const USES: Duration = Duration::from_secs(4);
 /// How often the log is told of denials.
 const DENIALS: Duration = Duration::from_secs(10);
+/// How often the outbox is looked at.
+const MAILS: Duration = Duration::from_secs(1);
 const FORGET: Duration = Duration::from_secs(5);
 
 /// The jobs of a running server.
@@ -43,6 +46,10 @@ pub fn start(app: &Arc<App>) -> Jobs {
         }
     };
     tasks.spawn(every(DENIALS, app.clone(), stopped.clone(), "tell of denials", denials));
+    if app.mailer.is_some() {
+        let mails = |app: Arc<App>| async move { mail::send_due(&app).await };
+        tasks.spawn(every(MAILS, app.clone(), stopped.clone(), "send mails", mails));
+    }
     tasks.spawn(every(FORGET, app.clone(), stopped.clone(), "forget", forget));
     if app.store.is_shared() {
         tasks.spawn(follow::follow(app.clone(), stopped));
@@ -94,6 +101,8 @@ async fn forget(app: Arc<App>) -> Result<(), Failure> {
     let now = app.clock.now();
     let work = move |tx: &mut Tx<'_>| -> Result<(), Failure> {
         idempotency::forget_old(tx, now)?;
+        invites::forget_old(tx, now)?;
+        mail::forget_old(tx, now)?;
         Ok(follow::forget_old(tx, now)?)
     };
     match app.store.write(work, |()| {}).await {

@@ -2,10 +2,13 @@
 //!
 //! - `row`: the record; `reading`: lists and searches
 //! - [`mod@self`]: create, update, disable, revoke
+//! - `notice`: mails about keys
 //! - [`rotation`]: a successor now, the old key later
-//! - [`power`]: a key can't make a stronger key
+//! - [`power`]: a key can't make a stronger key; `bounds`: nor later, by an invite
 //! - `queries`, [`routes`]: SQL and HTTP
 
+mod bounds;
+mod notice;
 pub mod power;
 mod queries;
 mod reading;
@@ -29,6 +32,7 @@ use stead_api::secret::{Form, Secret};
 use stead_api::time::Timestamp;
 use stead_verify::pepper::Label;
 
+pub use bounds::Bounds;
 pub use queries::Filter;
 use reading::{addressed_key, addressed_owner, live, view};
 pub use reading::{
@@ -56,6 +60,7 @@ pub async fn create(
 ) -> Result<Committed<NewKey>, Failure> {
     let operation = move |m: &mut Mutation<'_, '_>| {
         addressed_owner(m, &principal)?;
+        power::check_seat(m, &principal)?;
         let workspace = m.workspace_id();
         if queries::count(m.tx, &workspace, &principal)? >= m.app.limits.keys_per_account {
             let message =
@@ -108,6 +113,21 @@ pub fn create_for_owner(
     insert(m, &mut row)?;
     m.audit("User API Key Creation", row.target(), json!({ "owner": owner }));
     Ok(given.is_none().then_some(minted))
+}
+
+/// Makes the first key of somebody who has just joined.
+pub fn create_first(
+    m: &mut Mutation<'_, '_>,
+    owner: &PrincipalId,
+    bounds: &Bounds,
+) -> Result<(KeyId, Secret), Failure> {
+    let (secret, mut row) = mint(m, owner);
+    row.name = "First key".into();
+    bounds.put(&mut row);
+    insert(m, &mut row)?;
+    let details = json!({ "owner": owner, "permissions": row.permissions, "expires_at": row.expires_at });
+    m.audit("User API Key Creation", row.target(), details);
+    Ok((row.id(), secret))
 }
 
 /// A new secret and a row that holds nothing else yet.
@@ -292,6 +312,7 @@ pub async fn disable_self(app: &Arc<App>, caller: &Caller, retry: Option<Retry>)
             let message = "This key may not be disabled by its holder. Ask a workspace admin.";
             return Err(Failure::refused(ErrorCode::SelfDisableNotAllowed, message));
         }
+        notice::of_self_disabling(m, &row)?;
         disable_row(m, row, Some("self_disabled"))?;
         Ok(Status::ok().into())
     };

@@ -4,7 +4,7 @@
 use super::KeyRow;
 use crate::error::Failure;
 use crate::feed::mutation::Mutation;
-use crate::members::{self, Authority};
+use crate::members::{self, Authority, SeatType};
 use crate::{groups, resources};
 use ipnet::IpNet;
 use stead_api::error::ErrorCode;
@@ -79,6 +79,16 @@ pub fn check_owner(m: &mut Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), 
     if owner.is_admin() || resources::beyond(m, &owner)? {
         let message = "The account has access to resources that you do not have.";
         return Err(Failure::refused(ErrorCode::StrongerThanCaller, message));
+    }
+    Ok(())
+}
+
+/// Keys of one's own need a full seat (wire §9.8).
+pub fn check_seat(m: &Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), Failure> {
+    let own = m.authority.key.as_ref().is_some_and(|key| key.principal_id == owner.as_str());
+    if own && m.authority.seat == SeatType::WorkspaceLiteMember.as_str() {
+        let message = "Personal API keys need a full seat. Yours is a basic one.";
+        return Err(Failure::refused(ErrorCode::FeatureNotAvailable, message));
     }
     Ok(())
 }

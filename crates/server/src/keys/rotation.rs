@@ -30,6 +30,7 @@ pub async fn rotate(
 ) -> Result<Committed<NewKey>, Failure> {
     let operation = move |m: &mut Mutation<'_, '_>| {
         let mut old = addressed_key(m, &principal, &id)?;
+        power::check_seat(m, &principal)?;
         check_rotatable(&old, m.now)?;
         power::check_whole(&m.authority, &old)?;
         power::check_owner(m, &principal)?;

@@ -7,6 +7,8 @@ use stead_api::permission::{API_KEYS_VERIFY, SERVICE_ACCOUNTS_MANAGE};
 pub enum Access {
     /// Anybody, without a key.
     Anyone,
+    /// Whoever has a token that the request carries, without a key; the operation looks at it.
+    Guest,
     /// Any key that works.
     AnyKey,
     /// Whoever may ask about keys: on the public listener a key with `api_keys_verify`, about its own workspace's keys;
@@ -33,7 +35,7 @@ impl Access {
     /// The permission the key must hold.
     pub const fn permission(self) -> Option<&'static str> {
         match self {
-            Self::Anyone | Self::AnyKey | Self::Subject | Self::Operator => None,
+            Self::Anyone | Self::Guest | Self::AnyKey | Self::Subject | Self::Operator => None,
             Self::Asker => Some(API_KEYS_VERIFY),
             Self::Member(permission)
             | Self::Sharer(permission)
@@ -50,6 +52,11 @@ impl Access {
             Self::AccountManager(_) => Some(SERVICE_ACCOUNTS_MANAGE),
             _ => None,
         }
+    }
+
+    /// Whether no key is asked for.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Anyone | Self::Guest)
     }
 
     /// Whether it is about managing: neither a question about keys nor a probe.

@@ -3,12 +3,16 @@
 //! - [`Caller`]: who asks, and for what kind of thing
 //! - [`authorize`]: judges a caller by the state of the very transaction that does the work, so that a right taken away
 //!   is gone for whatever begins afterwards
+//! - `people`: listing, changing and removing them; [`seats`]: how many there may be
 
 mod access;
+mod people;
 mod queries;
 pub mod routes;
+pub mod seats;
 
 pub use access::Access;
+pub use people::{Change, list, people, remove, set_usage_limit, update};
 
 use crate::accounts::AccountRow;
 use crate::error::Failure;
@@ -47,10 +51,12 @@ impl SeatType {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        [Self::WorkspaceAdmin, Self::WorkspaceMember, Self::WorkspaceLiteMember]
-            .into_iter()
-            .find(|seat| seat.as_str() == text)
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::WorkspaceAdmin, Self::WorkspaceMember, Self::WorkspaceLiteMember];
+
+    /// The kind that the wire calls so.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|seat| seat.as_str() == text)
     }
 }
 
@@ -113,9 +119,19 @@ impl MemberRow {
         })
     }
 
+    /// The kind of seat; `None` for a word that only another program could have written.
+    pub fn seat(&self) -> Option<SeatType> {
+        SeatType::parse(&self.seat_type)
+    }
+
     /// Whether they may do everything.
     pub fn is_admin(&self) -> bool {
-        self.is_owner || SeatType::parse(&self.seat_type) == Some(SeatType::WorkspaceAdmin)
+        self.is_owner || self.seat() == Some(SeatType::WorkspaceAdmin)
+    }
+
+    /// What an audit row calls them.
+    pub fn target(&self) -> Target {
+        Target::new("user", &self.id, if self.name.is_empty() { &self.email } else { &self.name })
     }
 
     /// Whether their keys may work: neither locked nor removed, and as this server wrote the row.
@@ -133,6 +149,30 @@ pub fn add(
     is_owner: bool,
 ) -> Result<PrincipalId, Failure> {
     let id = PrincipalId::from_random(m.app.entropy.id());
+    let newcomer = Newcomer { id: id.clone(), email, name, seat, is_owner, usage_limit: None };
+    join(m, newcomer)?;
+    Ok(id)
+}
+
+/// Somebody who becomes a member.
+pub struct Newcomer<'a> {
+    /// Nobody else's, ever.
+    pub id: PrincipalId,
+    /// In lower case, and no other member's.
+    pub email: &'a str,
+    /// May be empty.
+    pub name: &'a str,
+    /// Whoever calls has seen that there is one.
+    pub seat: SeatType,
+    /// One member of each workspace is.
+    pub is_owner: bool,
+    /// Credits a month, all their keys together.
+    pub usage_limit: Option<i64>,
+}
+
+/// Makes somebody a member.
+pub fn join(m: &mut Mutation<'_, '_>, newcomer: Newcomer<'_>) -> Result<(), Failure> {
+    let Newcomer { id, email, name, seat, is_owner, usage_limit } = newcomer;
     let mut row = MemberRow {
         id: id.to_string(),
         email: email.to_owned(),
@@ -141,7 +181,7 @@ pub fn add(
         is_owner,
         is_locked: false,
         groups: Vec::new(),
-        usage_limit: None,
+        usage_limit,
         created_at: m.now.0,
         removed_at: None,
         version: 0,
@@ -153,7 +193,7 @@ pub fn add(
         Target::new("user", &row.id, email),
         json!({ "seat_type": row.seat_type, "is_owner": is_owner }),
     );
-    Ok(id)
+    Ok(())
 }
 
 /// Writes a new or changed person: a new version, sealed anew, on its way to every mirror.
@@ -261,6 +301,11 @@ pub fn principal(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &PrincipalId) -> 
     Ok(accounts::find(tx, workspace, id)?.filter(|row| row.deleted_at.is_none()).map(Principal::Account))
 }
 
+/// Whether there is or was a person of this id.
+pub fn was_ever(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &PrincipalId) -> Result<bool, Error> {
+    Ok(queries::find(tx, workspace, id.as_str())?.is_some())
+}
+
 /// The same by e-mail, in any case.
 pub fn principal_by_email(tx: &mut Tx<'_>, workspace: &WorkspaceId, email: &str) -> Result<Option<Principal>, Error> {
     let email = email.to_lowercase();
@@ -335,6 +380,11 @@ impl Caller {
         Self { key: None, access: Access::Anyone, request: None }
     }
 
+    /// Somebody without a key, by a right that the operation itself looks at: the token of an invite.
+    pub fn guest(request: Request) -> Self {
+        Self { request: Some(request), ..Self::system() }
+    }
+
     /// A key that was verified, on a route that asks for `access`.
     pub fn new(key: CallerKey, access: Access, request: Request) -> Self {
         Self { key: Some(key), access, request: Some(request) }
@@ -357,8 +407,20 @@ impl Caller {
 
     /// The caller as the audit log describes it.
     pub fn describe(&self, authority: &Authority) -> Value {
-        let Some(key) = &self.key else { return json!({ "type": "system" }) };
         let request = self.request.as_ref();
+        let Some(key) = &self.key else {
+            return request.map_or_else(
+                || json!({ "type": "system" }),
+                |request| {
+                    json!({
+                        "type": "guest",
+                        "ip": request.ip,
+                        "user_agent": request.user_agent,
+                        "request_id": request.id,
+                    })
+                },
+            );
+        };
         json!({
             "type": if authority.is_service_account { "service_account" } else { "user" },
             "id": key.principal_id,

@@ -436,6 +436,11 @@ await check("user.get with the owner's key and with a service account's key", as
     const machine = await clientWith(unrestricted.secret).user.get();
     looksLikeAUser(owner);
     looksLikeAUser(machine);
+    const plan = await clientWith(unrestricted.secret).user.subscription.get();
+    assert.equal(plan.characterLimit, machine.subscription.characterLimit);
+    assert.equal(typeof plan.currentOverage.amount, "string");
+    assert.deepEqual(plan.openInvoices, []);
+    assert.equal(plan.hasOpenInvoices, false);
     assert.equal(machine.userId, account);
     assert.equal(machine.workspaceId, owner.workspaceId);
     assert.notEqual(owner.userId, account);

@@ -400,6 +400,9 @@ with check("user.get with the owner's key and with a service account's key"):
         assert user.user_id and user.workspace_id and user.seat_type
         assert isinstance(user.created_at, int)
         assert isinstance(user.subscription.character_limit, int)
+    plan = client_with(unrestricted.api_key).user.subscription.get()
+    assert plan.character_limit == machine.subscription.character_limit
+    assert plan.current_overage.amount == "0" and plan.open_invoices == [] and plan.has_open_invoices is False
     assert machine.user_id == account
     assert machine.workspace_id == owner.workspace_id
     assert owner.user_id != account

@@ -96,6 +96,43 @@ CREATE TABLE resource_shares (
 CREATE INDEX resource_shares_by_grantee ON resource_shares (workspace_id, grantee_id, resource_type, resource_id);
 CREATE INDEX resources_by_creator ON resources (workspace_id, creator_id, resource_type, id);
 
+-- Who was invited and has not joined yet; of the link only a digest is kept. `group_ids` is a JSON list, `bounds` what
+-- the first key may do, as JSON.
+CREATE TABLE invites (
+    workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+    id TEXT NOT NULL,
+    email TEXT NOT NULL,
+    token_digest {bytes} NOT NULL,
+    seat_type TEXT NOT NULL,
+    group_ids TEXT NOT NULL,
+    usage_limit {int},
+    bounds TEXT NOT NULL,
+    invited_by TEXT NOT NULL,
+    created_at {int} NOT NULL,
+    expires_at {int} NOT NULL,
+    version {int} NOT NULL,
+    seal {bytes} NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+) {strict};
+CREATE UNIQUE INDEX invites_email ON invites (workspace_id, email);
+CREATE UNIQUE INDEX invites_token ON invites (workspace_id, token_digest);
+CREATE INDEX invites_by_expiry ON invites (expires_at);
+
+-- Mails that wait to be sent. A body may hold a link that opens something: it is encrypted, and bound to its recipient.
+CREATE TABLE mails (
+    workspace_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body {bytes} NOT NULL,
+    created_at {int} NOT NULL,
+    attempts {int} NOT NULL,
+    next_at {int} NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+) {keyed};
+CREATE INDEX mails_due ON mails (next_at);
+CREATE INDEX mails_by_age ON mails (created_at);
+
 -- API keys; a revoked one stays for ever. `permissions` is a JSON list or NULL for unrestricted, `allowed_ips` a
 -- JSON list or NULL for anywhere, `rate_limits` a JSON list or NULL for none. `unrotated_expires_at` is what an undone rotation gives back.
 CREATE TABLE api_keys (
