@@ -44,6 +44,8 @@ codes! {
     LimitReached = "limit_reached", 400, "invalid_request";
     /// It is there already: a member, an invite, a group's name.
     AlreadyExists = "resource_already_exists", 400, "invalid_request";
+    /// The key's secret is public, so it can't be enabled again.
+    ApiKeyExposed = "api_key_exposed", 400, "invalid_request";
     /// The key can't be rotated in the state it is in.
     NotRotatable = "not_rotatable", 400, "invalid_request";
     /// No credential came.

@@ -6,6 +6,8 @@ use crate::error::Failure;
 use crate::feed::mutation::{self, Made, Mutation};
 use crate::feed::{Progress, follow};
 use crate::keys;
+use crate::keys::exposure::Reported;
+use crate::members::operator::Operator;
 use crate::members::{self, Caller};
 use crate::metrics::Metrics;
 use crate::store::{Error, Store, Tx};
@@ -52,6 +54,10 @@ pub struct App {
     pub may_ask: PermissionSet,
     /// Digests and seals.
     pub ring: Ring,
+    /// The operator's credential; without one nobody is the operator.
+    pub operator: Option<Operator>,
+    /// Keys that were reported as public lately.
+    pub reported: Reported,
     /// The form of secrets.
     pub format: Format,
     /// What keys may do.
@@ -106,6 +112,8 @@ pub async fn build(
         decisions: Decisions::default(),
         may_ask: config.catalogue.place(API_KEYS_VERIFY).into_iter().collect(),
         ring,
+        operator: config.operator_api_key.as_ref().map(Operator::new),
+        reported: Reported::default(),
         format: config.format.clone(),
         catalogue: config.catalogue.clone(),
         limits: config.limits.clone(),

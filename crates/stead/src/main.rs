@@ -2,6 +2,7 @@
 
 mod serve;
 mod why;
+mod workspaces;
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command};
@@ -38,6 +39,7 @@ fn run() -> Result<()> {
             "owner-key" => owner_key(settings(arguments)?).await,
             "rotate-pepper" => rotate_pepper(&settings(arguments)?),
             "why" => why::run(arguments).await,
+            "workspaces" => workspaces::run(arguments).await,
             "openapi" => print(&serde_json::to_string_pretty(&http::openapi::describe())?),
             other => bail!("there is no command `{other}`"),
         }
@@ -62,6 +64,7 @@ fn commands() -> Command {
                 .about("Make a new key for the owner and print it; on SQLite while the server is stopped"),
         ))
         .subcommand(why::command())
+        .subcommand(workspaces::command())
         .subcommand(Command::new("openapi").about("Print the OpenAPI description"))
 }
 

@@ -1,16 +1,17 @@
 //! What handlers take from a request.
 
-use super::actor::Scope;
+use super::actor::{Scope, origin};
 use super::fields::object;
 use crate::error::Failure;
 use crate::feed::idempotency::Retry;
-use crate::members::Caller;
+use crate::members::{Caller, Request as Origin};
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
+use std::convert::Infallible;
 use stead_api::error::ErrorCode;
 
 /// The largest body of a management request.
@@ -147,6 +148,17 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             .get::<Self>()
             .cloned()
             .ok_or_else(|| Failure::Defect("a route for anyone asks for its caller".into()))
+    }
+}
+
+/// Where a request comes from whose caller nobody knows.
+pub struct From(pub Origin);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(origin(&parts.headers, &parts.extensions)))
     }
 }
 

@@ -84,6 +84,8 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
     if route.access != Access::Anyone {
         may_fail("401", "No key, or one that doesn't work", error);
         may_fail("403", "The key or its owner may not do this; the message names what is missing", error);
+    }
+    if route.access != Access::Anyone || route.body.is_some() {
         may_fail("400", "Not JSON, or against a rule", error);
         may_fail("409", "In conflict with the present state", error);
         may_fail("413", "The body is larger than 64 KiB", error);

@@ -1,10 +1,12 @@
 //! Members: people, and who may do what in a workspace.
 //!
+//! - [`operator`]: whoever runs the server
 //! - [`Caller`]: who asks, and for what kind of thing
 //! - [`authorize`]: judges a caller by the state of the very transaction that does the work, so that a right taken away
 //!   is gone for whatever begins afterwards
 
 mod access;
+pub mod operator;
 mod queries;
 pub mod routes;
 
@@ -340,6 +342,31 @@ impl Caller {
         Self { key: Some(key), access, request: Some(request) }
     }
 
+    /// Whoever runs the server.
+    pub fn operator(request: Request) -> Self {
+        Self { key: None, access: Access::Operator, request: Some(request) }
+    }
+
+    /// Somebody unknown who has found a key. What is done for them is bounded by what they were asked.
+    pub fn reporter(request: Request) -> Self {
+        Self { key: None, access: Access::Anyone, request: Some(request) }
+    }
+
+    /// Whose first outcomes answer a retry: the workspace and the key that asks. What the operator makes has no workspace
+    /// yet when it is asked for, so the operator stands in one of a name that is no id.
+    pub fn retries_as(&self, workspace: &WorkspaceId) -> Option<(WorkspaceId, &str)> {
+        match &self.key {
+            Some(key) => Some((workspace.clone(), key.id.as_str())),
+            None if self.is_operator() => Some(("operator".into(), "operator")),
+            None => None,
+        }
+    }
+
+    /// Whether it is whoever runs the server.
+    pub fn is_operator(&self) -> bool {
+        self.access == Access::Operator
+    }
+
     /// The key.
     pub fn key(&self) -> Option<&CallerKey> {
         self.key.as_ref()
@@ -357,8 +384,16 @@ impl Caller {
 
     /// The caller as the audit log describes it.
     pub fn describe(&self, authority: &Authority) -> Value {
-        let Some(key) = &self.key else { return json!({ "type": "system" }) };
         let request = self.request.as_ref();
+        let Some(key) = &self.key else {
+            let Some(request) = request else { return json!({ "type": "system" }) };
+            return json!({
+                "type": if self.is_operator() { "operator" } else { "anonymous reporter" },
+                "ip": request.ip,
+                "user_agent": request.user_agent,
+                "request_id": request.id,
+            });
+        };
         json!({
             "type": if authority.is_service_account { "service_account" } else { "user" },
             "id": key.principal_id,
