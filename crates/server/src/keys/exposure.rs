@@ -70,14 +70,14 @@ impl Reported {
         self.lock().get(&key).is_some_and(|at| is_quiet(*at, now))
     }
 
-    fn note(&self, key: u128, now: Timestamp) {
+    fn note(&self, key: u128, told_at: Timestamp, now: Timestamp) {
         let mut known = self.lock();
         if known.len() >= REMEMBERED {
             known.retain(|_, at| is_quiet(*at, now));
         }
         // All of them within the hour: then the store is asked about the others.
         if known.len() < REMEMBERED {
-            known.insert(key, now);
+            known.insert(key, told_at);
         }
     }
 }
@@ -111,18 +111,20 @@ pub async fn report(app: &Arc<App>, from: Request, report: ReportApiKey) -> Resu
         let workspace = m.workspace_id();
         let row = queries::find(m.tx, &workspace, id.as_str())?;
         let row = row.filter(|row| row.revoked_at.is_none() && row.is_sealed(&m.app.ring, &workspace));
-        match row {
-            Some(row) if !row.exposed_at.is_some_and(|at| is_quiet(Timestamp(at), m.now)) => {
-                Ok(Some(expose(m, row, &found)?).into())
-            }
-            _ => Ok(None.into()),
+        let Some(row) = row else { return Ok((None, None).into()) };
+        match row.exposed_at.map(Timestamp).filter(|at| is_quiet(*at, m.now)) {
+            Some(before) => Ok((Some(before), None).into()),
+            None => Ok((Some(m.now), Some(expose(m, row, &found)?)).into()),
         }
     };
     let done = mutation::write(app, workspace, Caller::reporter(from), None, open, operation).await?;
-    if let Some(is_disabled) = done.and_then(|done| done.value) {
+    let (told_at, is_disabled) = done.map_or((None, None), |done| done.value);
+    if let Some(is_disabled) = is_disabled {
         tracing::warn!(key = %key.id(), is_disabled, "a key was reported as found in public");
     }
-    app.reported.note(key.bits(), app.clock.now());
+    if let Some(told_at) = told_at {
+        app.reported.note(key.bits(), told_at, app.clock.now());
+    }
     Ok(())
 }
 
