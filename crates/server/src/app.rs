@@ -21,7 +21,7 @@ use crate::verify::usage::Unsaved;
 use crate::workspaces::{self, FirstStart, NewWorkspace};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use stead_api::id::NodeId;
+use stead_api::id::{NodeId, WorkspaceId};
 use stead_api::permission::{API_KEYS_VERIFY, Catalogue};
 use stead_api::secret::{Format, Secret};
 use stead_verify::index::KeyIndex;
@@ -155,11 +155,15 @@ async fn check_pepper(app: &Arc<App>) -> Result<(), Failure> {
     Err(Failure::Store(Error::Unusable(why.into())))
 }
 
-/// Makes a new key for the owner of the first workspace, for whoever has the data directory and has lost the owner's key.
-pub async fn create_owner_key(app: &Arc<App>) -> Result<Secret, Failure> {
-    let find = |tx: &mut Tx<'_>| -> Result<_, Failure> {
-        let first = workspaces::all(tx)?.into_iter().min_by_key(|workspace| workspace.created_at);
-        let first = first.ok_or_else(|| Failure::Defect("there is no workspace".into()))?;
+/// Makes a new key for the owner of a workspace, the first one if none is named, for whoever has the data directory and
+/// has lost the owner's key.
+pub async fn create_owner_key(app: &Arc<App>, workspace: Option<WorkspaceId>) -> Result<Secret, Failure> {
+    let find = move |tx: &mut Tx<'_>| -> Result<_, Failure> {
+        let first = match &workspace {
+            Some(id) => workspaces::find(tx, id)?,
+            None => workspaces::all(tx)?.into_iter().min_by_key(|workspace| workspace.created_at),
+        };
+        let first = first.ok_or_else(workspaces::not_found)?;
         let owner =
             members::owner(tx, &first.id())?.ok_or_else(|| Failure::Defect("the workspace has no owner".into()))?;
         Ok((first.id(), owner))

@@ -175,7 +175,7 @@ async fn the_owners_first_key_is_free(engine: Engine) {
     let world = World::new(engine).await;
     ask(&world, json!({"expiry_required": "all", "allowed_permissions": [], "allowed_ips_required": true})).await;
     // `stead owner-key`: whoever was locked out by a policy of their own.
-    let key = stead_server::app::create_owner_key(&world.app).await.unwrap();
+    let key = stead_server::app::create_owner_key(&world.app, None).await.unwrap();
     world
         .call_as(key.expose(), "PATCH", "/v1/workspace", json!({"policies": {"allowed_ips_required": false}}))
         .await

@@ -98,6 +98,12 @@ async fn the_operator_makes_lists_reads_and_changes_workspaces(engine: Engine) {
         .call_as(OPERATOR, "PATCH", "/v1/workspaces/nonsense", json!({"seats": 2}))
         .await
         .is(404, "workspace_not_found");
+    // An owner who has lost the key gets another one from whoever has the data directory.
+    let id = made["workspace_id"].as_str().unwrap().into();
+    let spare = stead_server::app::create_owner_key(&world.app, Some(id)).await.unwrap();
+    let me = world.call_as(spare.expose(), "GET", "/v1/user", Value::Null).await.ok();
+    assert_eq!(me["user_id"], made["owner_user_id"]);
+    assert!(stead_server::app::create_owner_key(&world.app, Some("ws_x".into())).await.is_err());
     // It is all there after a start.
     let world = world.restarted(pepper()).await;
     assert_eq!(operate(&world, "GET", &path, Value::Null).await, changed);

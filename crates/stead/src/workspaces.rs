@@ -74,15 +74,10 @@ pub(crate) async fn run(arguments: &ArgMatches) -> Result<()> {
     #[allow(clippy::disallowed_methods, reason = "settings of a client, which the server knows nothing of")]
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let base = text("base-url").or_else(|| variable(BASE)).unwrap_or_else(|| "http://127.0.0.1:8080".into());
-    let credential = match variable(CREDENTIAL) {
-        Some(credential) => Secret::new(credential),
-        None => {
-            let directory = text("data-dir").or_else(|| variable(DATA_DIR)).unwrap_or_else(|| "stead-data".into());
-            data_dir::operator_key(Path::new(&directory), &Format::default())
-                .map_err(anyhow::Error::msg)
-                .with_context(|| format!("{CREDENTIAL} is not set, and its file can't be read"))?
-        }
-    };
+    let directory = text("data-dir").or_else(|| variable(DATA_DIR)).unwrap_or_else(|| "stead-data".into());
+    let from_file = || data_dir::operator_key(Path::new(&directory), &Format::default()).map_err(anyhow::Error::msg);
+    let credential = variable(CREDENTIAL).map(Secret::new).map_or_else(from_file, Ok);
+    let credential = credential.with_context(|| format!("{CREDENTIAL} is not set, and its file can't be read"))?;
     let client = Client::new(&base, credential)?;
     let is_json = text("output").as_deref() == Some("json");
     match name {

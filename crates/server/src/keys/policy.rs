@@ -161,6 +161,7 @@ mod tests {
         mistakes.iter().map(|mistake| mistake.loc[1].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "as the rows have it")]
     fn in_seconds(seconds: i64) -> Option<i64> {
         Some(NOW.plus_seconds(seconds).0)
     }

@@ -213,7 +213,9 @@ fn read_report(body: &Map<String, Value>) -> Result<ReportApiKey, Failure> {
 /// A mistake in a report of a list, told with its place.
 fn at(mut failure: Failure, place: usize) -> Failure {
     if let Failure::Invalid(mistakes) = &mut failure {
-        mistakes.iter_mut().for_each(|mistake| mistake.loc.insert(1, place.into()));
+        for mistake in mistakes {
+            mistake.loc.insert(1, place.into());
+        }
     }
     failure
 }
