@@ -4,6 +4,7 @@ use crate::harness::{Engine, Key, World, pepper};
 use crate::on_both_stores;
 use serde_json::{Value, json};
 use stead_server::audit::AuditRow;
+use stead_server::http::Door;
 use stead_server::members::SeatType;
 
 on_both_stores! {
@@ -296,6 +297,10 @@ async fn bad_reports_change_nothing(engine: Engine) {
     let huge = World::request("POST", path, "", &[("content-type", "application/json")], "x".repeat(70_000));
     world.send(huge).await.is(413, "request_too_large");
     let form = World::request("POST", path, "", &[("content-type", "text/plain")], "api_key=x");
+    // Only where changes are made.
+    let json = [("content-type", "application/json")];
+    let apart = World::request("POST", path, "", &json, json!({"api_key": key.secret}).to_string());
+    world.send_by(Door::Verification, apart).await.is(404, "route_not_found");
     world.send(form).await.is(415, "invalid_content_type");
     let deep = World::request("POST", path, "", &[("content-type", "application/json")], "[".repeat(60_000));
     world.send(deep).await.is(400, "malformed_json");

@@ -1,8 +1,9 @@
 //! The operator's API, and how apart workspaces are.
 
-use crate::harness::{DAY, Engine, OPERATOR, World, pepper};
+use crate::harness::{DAY, Engine, OPERATOR, START, World, pepper};
 use crate::on_both_stores;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use stead_server::audit::AuditRow;
 use stead_server::http::Door;
 use stead_server::members::SeatType;
@@ -422,4 +423,39 @@ async fn pages_of_workspaces(engine: Engine) {
         }
     }
     assert_eq!(names, ["My workspace", "a", "b", "c", "d"]);
+}
+
+/// Asks a node who a key is until it answers so.
+async fn until(node: &World, key: &str, status: u16) {
+    let started = Instant::now();
+    while node.call_as(key, "GET", "/v1/user", Value::Null).await.status != status {
+        assert!(started.elapsed() < Duration::from_secs(30), "never {status}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_node_is_told_the_other_knows() {
+    let here = World::new(Engine::Postgres).await;
+    let there = here.another(pepper()).await;
+    let jobs = (stead_server::jobs::start(&here.app), stead_server::jobs::start(&there.app));
+    let (path, owner) = make(&here, "theirs").await;
+    until(&there, &owner, 200).await;
+    let account = there.call_as(&owner, "POST", "/v1/service-accounts", json!({"name": "ci"})).await.ok();
+    let keys = format!("/v1/service-accounts/{}/api-keys", account["service_account_id"].as_str().unwrap());
+    // Policies and the rule for others are read where the work is done: at once.
+    here.call_as(&owner, "PATCH", "/v1/workspace", json!({"policies": {"expiry_required": "all"}})).await.ok();
+    let refused = there.call_as(&owner, "POST", &keys, json!({"name": "k"})).await;
+    assert_eq!(refused.blamed(), ["body.expires_at_unix"]);
+    let new = json!({"name": "k", "expires_at": START.seconds() + DAY});
+    let key = there.call_as(&owner, "POST", &keys, new).await.ok()["api_key"].as_str().unwrap().to_owned();
+    until(&here, &key, 200).await;
+    here.call_as("", "POST", "/v1/api-keys/report", json!({"api_key": key})).await.ok();
+    until(&there, &key, 401).await;
+    operate(&here, "PATCH", &path, json!({"is_disabled": true})).await;
+    until(&there, &owner, 401).await;
+    operate(&there, "PATCH", &path, json!({"is_disabled": false})).await;
+    until(&here, &owner, 200).await;
+    stead_server::jobs::finish(&here.app, jobs.0).await;
+    stead_server::jobs::finish(&there.app, jobs.1).await;
 }

@@ -152,9 +152,9 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 /// Where a request comes from whose caller nobody knows.
-pub struct From(pub Origin);
+pub struct Sender(pub Origin);
 
-impl<S: Sync> FromRequestParts<S> for From {
+impl<S: Sync> FromRequestParts<S> for Sender {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {

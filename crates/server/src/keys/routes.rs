@@ -6,7 +6,7 @@ use crate::accounts::routes::{DESCRIPTION, NAME, workspace};
 use crate::app::App;
 use crate::error::{Failure, field_error};
 use crate::feed::mutation::Committed;
-use crate::http::extract::{From, Ids, JsonBytes, JsonObject, Query, id, parse};
+use crate::http::extract::{Ids, JsonBytes, JsonObject, Query, Sender, id, parse};
 use crate::http::fields::{Fields, MAX_AT_ONCE, MAX_NUMBER, object};
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::Caller;
@@ -171,7 +171,7 @@ const SOURCE: usize = 200;
 const MOST_REPORTS: usize = 100;
 
 /// `POST /v1/api-keys/report`: one report, or a list of them as secret scanners send it.
-pub async fn report(State(app): State<Arc<App>>, From(from): From, JsonBytes(body): JsonBytes) -> Answer {
+pub async fn report(State(app): State<Arc<App>>, Sender(from): Sender, JsonBytes(body): JsonBytes) -> Answer {
     let body = parse(&body)?;
     let list = body.as_array().or_else(|| body.get("reports")?.as_array());
     let reports = match list {
