@@ -48,6 +48,8 @@ codes! {
     CreatorKeepsAccess = "creator_keeps_access", 400, "invalid_request";
     /// The group of everybody can't be changed so.
     EverybodysGroup = "everybodys_group", 400, "invalid_request";
+    /// The key's secret is public, so it can't be enabled again.
+    ApiKeyExposed = "api_key_exposed", 400, "invalid_request";
     /// The key can't be rotated in the state it is in.
     NotRotatable = "not_rotatable", 400, "invalid_request";
     /// No credential came.

@@ -34,8 +34,10 @@ pub struct ApiKey {
     pub status: KeyStatus,
     /// Null means unrestricted.
     pub permissions: Option<Vec<String>>,
-    /// `self_disabled`, `exposed_publicly`, …; null for a key that an admin disabled.
+    /// `self_disabled`, `exposed_publicly`, `idle`, …; null for a key that an admin disabled.
     pub disable_reason: Option<String>,
+    /// When its secret was last reported as found in public; seconds since the epoch.
+    pub exposed_at: Option<i64>,
     /// Credits a month, shared with the predecessors and successors by rotation.
     pub character_limit: Option<i64>,
     /// Credits used this month.
@@ -386,7 +388,7 @@ pub struct Rotation {
 }
 
 #[cfg(feature = "openapi")]
-mod schema {
+pub(crate) mod schema {
     //! Unions of a value and the wire's tokens, which no derive describes.
     use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 
@@ -414,7 +416,7 @@ mod schema {
         OneOfBuilder::new().item(plain(Type::Boolean)).item(word(&["clear", "no_update"])).into()
     }
 
-    pub(super) fn integer_or_token() -> Schema {
+    pub(crate) fn integer_or_token() -> Schema {
         OneOfBuilder::new().item(plain(Type::Integer)).item(word(&["clear", "no_update"])).into()
     }
 
@@ -423,7 +425,7 @@ mod schema {
         OneOfBuilder::new().item(limits).item(word(&["clear", "no_update"])).into()
     }
 
-    pub(super) fn strings_or_token() -> Schema {
+    pub(crate) fn strings_or_token() -> Schema {
         OneOfBuilder::new().item(strings()).item(word(&["clear", "no_update"])).into()
     }
 }

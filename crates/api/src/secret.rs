@@ -13,6 +13,8 @@ use zeroize::Zeroize;
 
 /// The regular expression for secret scanners, for the default prefix. The check makes false positives vanish.
 pub const SCANNER_PATTERN: &str = r"\bstead_[0-9A-Za-z]{44}\b";
+/// What the operator's credential begins with. Under the default prefix no key can begin so: its form is another.
+pub const OPERATOR_PREFIX: &str = "stead_operator_";
 /// The prefix of a fresh installation, without the underscore.
 pub const DEFAULT_PREFIX: &str = "stead";
 /// Our own form must stay within one SHA-256 block with its padding.
@@ -132,6 +134,22 @@ impl Format {
         (0..TAG).map(|_| base62_digit(&mut random)).collect()
     }
 
+    /// The text with everything in it that looks like a secret of ours blotted out: free text goes to places where none
+    /// may be.
+    pub fn redacted(&self, text: &str) -> String {
+        let mut clean = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(&*self.prefix) {
+            let (before, found) = rest.split_at(at);
+            clean.push_str(before);
+            let end = self.prefix.len() + run(&found[self.prefix.len()..]);
+            clean.push_str(if end > self.prefix.len() + RANDOM { "[secret]" } else { &found[..end] });
+            rest = &found[end..];
+        }
+        clean.push_str(rest);
+        clean
+    }
+
     /// What `text` looks like; see [`Form`] and [`Malformed`].
     pub fn inspect<'a>(&self, text: &'a str) -> Result<Form<'a>, Malformed> {
         if text.is_empty() {
@@ -159,6 +177,20 @@ impl Format {
         }
         Ok(Form::Native { tag: &rest[..TAG] })
     }
+}
+
+/// How long the run of base62 digits is that a text begins with.
+fn run(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_alphanumeric).count()
+}
+
+/// A new credential for the operator, as strong as a key's secret. `random` as for [`Format::mint`].
+pub fn mint_operator(mut random: impl FnMut() -> u8) -> Secret {
+    let mut text = String::with_capacity(MAX_NATIVE_LENGTH);
+    text.push_str(OPERATOR_PREFIX);
+    text.extend((0..RANDOM).map(|_| base62_digit(&mut random)));
+    text.extend(check(&text).map(char::from));
+    Secret(text)
 }
 
 impl Default for Format {
@@ -243,6 +275,29 @@ mod tests {
         let secret = Secret::new("stead_abcdwxyz");
         assert_eq!(format!("{secret:?}"), "[secret]");
         assert_eq!(secret.hint(), "wxyz");
+    }
+
+    #[test]
+    fn the_operators_credential_is_no_key() {
+        let mut byte = 0_u8;
+        let credential = mint_operator(|| {
+            byte = byte.wrapping_mul(31).wrapping_add(17);
+            byte
+        });
+        assert_eq!(credential.expose().len(), 53);
+        assert_eq!(Format::default().inspect(credential.expose()), Err(Malformed::WrongLength));
+    }
+
+    #[test]
+    fn secrets_are_blotted_out_of_free_text() {
+        let (text, format) = (minted(), Format::default());
+        assert_eq!(
+            format.redacted(&format!("https://h/{text}?a=stead_1&b={text}")),
+            "https://h/[secret]?a=stead_1&b=[secret]"
+        );
+        for plain in ["", "stead_", "a stead_fast friend", "schlüssel stead_ä"] {
+            assert_eq!(format.redacted(plain), plain);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use stead_api::account::{
     CreateServiceAccount, CreatedServiceAccount, ServiceAccount, ServiceAccountList, Status, UpdateServiceAccount,
 };
 use stead_api::error::{ErrorBody, FieldError, ValidationBody};
-use stead_api::id::{DecisionId, KeyId, LeaseId, PrincipalId};
+use stead_api::id::{DecisionId, KeyId, LeaseId, PrincipalId, WorkspaceId};
 use stead_api::key::{
     ApiKey, ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, OwnApiKey, RotateApiKey, UpdateApiKey,
 };
@@ -26,6 +26,10 @@ use stead_api::secret::Secret;
 use stead_api::user::{User, WholeSubscription};
 use stead_api::verify::{
     BatchResult, Decision, Decisions, PastDecision, PastDecisions, Simulate, VerifyApiKey, VerifyApiKeys,
+};
+use stead_api::workspace::{
+    CreateWorkspace, CreatedWorkspace, OwnWorkspace, ReportApiKey, ThirdPartyDisabling, UpdateOwnWorkspace,
+    UpdateWorkspace, Workspace, WorkspacePage,
 };
 
 /// A connection to one server with one key.
@@ -246,6 +250,57 @@ impl Client {
     pub async fn list_decisions(&self) -> Result<Vec<PastDecision>, Error> {
         let list: PastDecisions = self.call(Method::GET, "/v1/decisions", None::<&()>).await?;
         Ok(list.decisions)
+    }
+
+    /// The caller's workspace: its seats, its limits and what it asks of keys.
+    pub async fn own_workspace(&self) -> Result<OwnWorkspace, Error> {
+        self.call(Method::GET, "/v1/workspace", None::<&()>).await
+    }
+
+    /// Renames the caller's workspace, or changes what it asks of keys from now on.
+    pub async fn update_own_workspace(&self, change: &UpdateOwnWorkspace) -> Result<OwnWorkspace, Error> {
+        self.call(Method::PATCH, "/v1/workspace", Some(change)).await
+    }
+
+    /// Says for all keys whether their holders may disable them, or (`None`) leaves it to each key.
+    pub async fn set_third_party_disabling(&self, allowed: Option<bool>) -> Result<Status, Error> {
+        let body = ThirdPartyDisabling { third_party_disable_allowed: allowed };
+        self.call(Method::POST, "/v1/workspaces/api-keys/third-party-disabling", Some(&body)).await
+    }
+
+    /// Disables the key that makes this call.
+    pub async fn disable_own_api_key(&self) -> Result<Status, Error> {
+        self.call(Method::POST, "/v1/workspaces/api-keys/disable?api_key_name=self", None::<&()>).await
+    }
+
+    /// Reports a key that was found where it should not be. The client's own key is sent along, and not asked for.
+    pub async fn report_api_key(&self, report: &ReportApiKey) -> Result<Status, Error> {
+        self.call(Method::POST, "/v1/api-keys/report", Some(report)).await
+    }
+
+    /// For the operator: makes a workspace. The secret of its owner's key is in this answer and nowhere else.
+    pub async fn create_workspace(&self, new: &CreateWorkspace) -> Result<CreatedWorkspace, Error> {
+        self.call(Method::POST, "/v1/workspaces", Some(new)).await
+    }
+
+    /// For the operator: a page of all workspaces. `query` may have `limit` and `cursor`.
+    pub async fn list_workspaces(&self, query: &[(&str, &str)]) -> Result<WorkspacePage, Error> {
+        let url = reqwest::Url::parse_with_params(&format!("{}/v1/workspaces", self.base_url), query);
+        self.send(self.http.get(url.map_err(no_answer)?)).await
+    }
+
+    /// For the operator: one workspace.
+    pub async fn get_workspace(&self, workspace: &WorkspaceId) -> Result<Workspace, Error> {
+        self.call(Method::GET, &format!("/v1/workspaces/{workspace}"), None::<&()>).await
+    }
+
+    /// For the operator: renames a workspace, suspends it or lets it go on, changes its seats, months and limits.
+    pub async fn update_workspace(
+        &self,
+        workspace: &WorkspaceId,
+        change: &UpdateWorkspace,
+    ) -> Result<Workspace, Error> {
+        self.call(Method::PATCH, &format!("/v1/workspaces/{workspace}"), Some(change)).await
     }
 
     /// The key that makes this call.

@@ -6,7 +6,9 @@ use crate::error::Failure;
 use crate::feed::mutation::{self, Made, Mutation};
 use crate::feed::{Progress, follow};
 use crate::keys;
+use crate::keys::exposure::Reported;
 use crate::mail::smtp::Mailer;
+use crate::members::operator::Operator;
 use crate::members::{self, Caller};
 use crate::metrics::Metrics;
 use crate::store::{Error, Store, Tx};
@@ -20,7 +22,7 @@ use crate::verify::usage::Unsaved;
 use crate::workspaces::{self, FirstStart, NewWorkspace};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use stead_api::id::NodeId;
+use stead_api::id::{NodeId, WorkspaceId};
 use stead_api::permission::{API_KEYS_VERIFY, Catalogue};
 use stead_api::resource::ResourceTypes;
 use stead_api::secret::{Format, Secret};
@@ -54,6 +56,10 @@ pub struct App {
     pub may_ask: PermissionSet,
     /// Digests and seals.
     pub ring: Ring,
+    /// The operator's credential; without one nobody is the operator.
+    pub operator: Option<Operator>,
+    /// Keys that were reported as public lately.
+    pub reported: Reported,
     /// The form of secrets.
     pub format: Format,
     /// What keys may do.
@@ -121,6 +127,8 @@ pub async fn build(
         decisions: Decisions::default(),
         may_ask: config.catalogue.place(API_KEYS_VERIFY).into_iter().collect(),
         ring,
+        operator: config.operator_api_key.as_ref().map(Operator::new),
+        reported: Reported::default(),
         format: config.format.clone(),
         catalogue: config.catalogue.clone(),
         resource_types: config.resource_types.clone(),
@@ -163,11 +171,15 @@ async fn check_pepper(app: &Arc<App>) -> Result<(), Failure> {
     Err(Failure::Store(Error::Unusable(why.into())))
 }
 
-/// Makes a new key for the owner of the first workspace, for whoever has the data directory and has lost the owner's key.
-pub async fn create_owner_key(app: &Arc<App>) -> Result<Secret, Failure> {
-    let find = |tx: &mut Tx<'_>| -> Result<_, Failure> {
-        let first = workspaces::all(tx)?.into_iter().min_by_key(|workspace| workspace.created_at);
-        let first = first.ok_or_else(|| Failure::Defect("there is no workspace".into()))?;
+/// Makes a new key for the owner of a workspace, the first one if none is named, for whoever has the data directory and
+/// has lost the owner's key.
+pub async fn create_owner_key(app: &Arc<App>, workspace: Option<WorkspaceId>) -> Result<Secret, Failure> {
+    let find = move |tx: &mut Tx<'_>| -> Result<_, Failure> {
+        let first = match &workspace {
+            Some(id) => workspaces::find(tx, id)?,
+            None => workspaces::all(tx)?.into_iter().min_by_key(|workspace| workspace.created_at),
+        };
+        let first = first.ok_or_else(workspaces::not_found)?;
         let owner =
             members::owner(tx, &first.id())?.ok_or_else(|| Failure::Defect("the workspace has no owner".into()))?;
         Ok((first.id(), owner))

@@ -69,6 +69,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("tls-key", "PEM file with the certificate's private key"),
     setting("admin-email", "E-mail of the owner that the first start makes [owner@localhost]"),
     secret("admin-api-key", "The owner's key at the first start, at least 32 characters [a random one, printed once]"),
+    secret(
+        "operator-api-key",
+        "The operator's credential, for the API of workspaces and nothing else, at least 32 characters [the file operator-key in the data directory]",
+    ),
     secret("pepper", "Peppers as <version>:<64 hex digits>[,…] instead of the file in the data directory"),
     setting("seats", "Seats of the workspace that the first start makes; one seat has no service accounts [10]"),
     setting("billing-day", "Day of the month on which a new workspace's credits begin anew, 1–31 [1]"),
@@ -119,6 +123,8 @@ pub struct Config {
     pub admin_email: String,
     /// The first owner's key.
     pub admin_api_key: Option<Secret>,
+    /// The operator's credential, if it is set.
+    pub operator_api_key: Option<Secret>,
     /// The peppers, if they come from the environment.
     pub peppers: Option<Vec<(u8, [u8; 32])>>,
     /// What is set for a workspace and its accounts.
@@ -296,6 +302,7 @@ impl Config {
                 .read("key-prefix", |text| Format::new(text).ok_or("must be 1–10 of a-z and 0-9".into()))
                 .unwrap_or_default(),
             admin_api_key: None,
+            operator_api_key: None,
             peppers: sources.read("pepper", |text| peppers(text, ',')),
             limits: Limits {
                 max_staleness: sources.count("max-staleness", 60, 1..=3600).unsigned_abs(),
@@ -314,7 +321,18 @@ impl Config {
             data_dir,
         };
         let admin_api_key = sources.read("admin-api-key", |text| admin_api_key(&config.format, text));
-        if sources.mistakes.is_empty() { Ok(Self { admin_api_key, ..config }) } else { Err(sources.mistakes) }
+        let operator_api_key = sources.read("operator-api-key", |text| operator_api_key(&config.format, text));
+        let is_same = |(admin, operator): (&Secret, &Secret)| admin.expose() == operator.expose();
+        if admin_api_key.as_ref().zip(operator_api_key.as_ref()).is_some_and(is_same) {
+            sources
+                .mistakes
+                .push("operator-api-key: is the admin-api-key: the one must not open what the other does".into());
+        }
+        if sources.mistakes.is_empty() {
+            Ok(Self { admin_api_key, operator_api_key, ..config })
+        } else {
+            Err(sources.mistakes)
+        }
     }
 }
 
@@ -446,7 +464,8 @@ fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
-fn email(text: &str) -> Result<String, String> {
+/// An e-mail address, in lower case.
+pub fn email(text: &str) -> Result<String, String> {
     let fits = text.len() <= 254
         && text.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
     let plain = text.chars().all(|c| !c.is_whitespace() && !c.is_control());
@@ -526,6 +545,16 @@ fn admin_api_key(format: &Format, text: &str) -> Result<Secret, String> {
         Ok(Form::Foreign) if text.len() >= 32 => Ok(Secret::new(text)),
         Ok(Form::Native { .. }) => Ok(Secret::new(text)),
         Err(_) if text.starts_with(DEFAULT_PREFIX) => Err("begins like a Stead key but isn't one".into()),
+        _ => Err(format!("must be 32–{MAX_LENGTH} printable ASCII characters without blanks")),
+    }
+}
+
+/// The operator's credential. Never in the form of a key: it must be none.
+pub fn operator_api_key(format: &Format, text: &str) -> Result<Secret, String> {
+    let plain = (32..=MAX_LENGTH).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    match format.inspect(text) {
+        Ok(Form::Native { .. }) => Err("is an API key; the operator's credential must be one of its own".into()),
+        _ if plain => Ok(Secret::new(text)),
         _ => Err(format!("must be 32–{MAX_LENGTH} printable ASCII characters without blanks")),
     }
 }

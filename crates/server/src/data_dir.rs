@@ -1,15 +1,19 @@
-//! The data directory: 0700, every file in it 0600. Holds the pepper beside the database, never in it.
+//! The data directory: 0700, every file in it 0600. Holds the pepper beside the database, never in it, and the
+//! operator's credential.
 
 use crate::clock::Entropy;
-use crate::config::{Config, peppers};
+use crate::config::{Config, operator_api_key, peppers};
 use crate::seal::hex;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use stead_api::secret::{Format, Secret, mint_operator};
 use stead_verify::pepper::Ring;
 use zeroize::Zeroizing;
 
+/// The file of the operator's credential, in one line.
+pub const OPERATOR_KEY: &str = "operator-key";
 /// The file of the peppers, one `<version>:<64 hex digits>` a line.
 const PEPPER: &str = "pepper";
 
@@ -48,11 +52,34 @@ fn from_file(file: &Path, entropy: &dyn Entropy, may_create: bool) -> Result<Vec
         }
         append(file, 1, entropy).map_err(|error| told(&error))?;
     }
+    peppers(&private(file)?, '\n').map_err(|error| told(&error))
+}
+
+/// The text of a file that nobody else may read.
+fn private(file: &Path) -> Result<Zeroizing<String>, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     if open_to_others(file).map_err(|error| told(&error))? {
         return Err(told(&format!("other users of this machine may read it; run: chmod 600 {}", file.display())));
     }
-    let text = Zeroizing::new(std::fs::read_to_string(file).map_err(|error| told(&error))?);
-    peppers(&text, '\n').map_err(|error| told(&error))
+    std::fs::read_to_string(file).map(Zeroizing::new).map_err(|error| told(&error))
+}
+
+/// The operator's credential as the data directory has it.
+pub fn operator_key(directory: &Path, format: &Format) -> Result<Secret, String> {
+    let file = directory.join(OPERATOR_KEY);
+    let text = private(&file)?;
+    operator_api_key(format, text.trim()).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// The file of the operator's credential, if none was there and it was made now.
+pub fn make_operator_key(directory: &Path, entropy: &dyn Entropy) -> Result<Option<PathBuf>, String> {
+    let file = directory.join(OPERATOR_KEY);
+    if file.exists() {
+        return Ok(None);
+    }
+    let text = Zeroizing::new(format!("{}\n", mint_operator(entropy.stream()).expose()));
+    write(&file, &text).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(Some(file))
 }
 
 /// Adds a new pepper to the file: from the next start on it makes all new digests and seals, and the older ones still
@@ -66,8 +93,7 @@ pub fn rotate_pepper(directory: &Path, entropy: &dyn Entropy) -> Result<u8, Stri
     Ok(version)
 }
 
-/// Writes a new file with one more pepper, flushes it, and puts it in the place of the old: whatever happens in
-/// between, one whole file is there.
+/// Adds one more pepper to the file.
 fn append(file: &Path, version: u8, entropy: &dyn Entropy) -> std::io::Result<()> {
     let mut text = Zeroizing::new(if file.exists() { std::fs::read_to_string(file)? } else { String::new() });
     if !text.is_empty() && !text.ends_with('\n') {
@@ -83,6 +109,12 @@ fn append(file: &Path, version: u8, entropy: &dyn Entropy) -> std::io::Result<()
     ] {
         text.push_str(part);
     }
+    write(file, &text)
+}
+
+/// Writes a new file, flushes it, and puts it in the place of the old: whatever happens in between, one whole file is
+/// there.
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
     let fresh = file.with_extension("new");
     let mut written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
     written.write_all(text.as_bytes())?;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use stead_api::id::{GroupId, PrincipalId, WorkspaceId};
+use stead_api::secret::Secret;
 use stead_api::time::Timestamp;
 use stead_server::app::{self, App};
 use stead_server::clock::{Clock, SystemEntropy};
@@ -59,6 +60,8 @@ pub enum Engine {
 
 /// When tests begin: 2026-11-22 12:00:00 UTC.
 pub const START: Timestamp = Timestamp::from_seconds(1_795_348_800);
+/// The operator's credential of every server in a test.
+pub const OPERATOR: &str = "stead_operator_0123456789abcdefghijABCDEFGHIJ01234567";
 /// A second of every day: what `now` is called in bodies.
 pub const DAY: i64 = 86_400;
 
@@ -178,6 +181,7 @@ impl World {
         let environment = settings.iter().cloned().collect::<HashMap<_, _>>();
         let mut config = Config::from_sources(&HashMap::new(), &environment, "").unwrap();
         config.database = location.clone();
+        config.operator_api_key.get_or_insert_with(|| Secret::new(OPERATOR));
         let (app, first) = app::build(&config, ring, Box::new(clock.clone()), Box::new(SystemEntropy)).await.unwrap();
         let (admin, workspace) = match first {
             Some(first) => {

@@ -2,11 +2,13 @@
 
 mod serve;
 mod why;
+mod workspaces;
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command};
 use std::collections::HashMap;
 use std::process::ExitCode;
+use stead_api::id::WorkspaceId;
 use stead_server::app;
 use stead_server::clock::{SystemClock, SystemEntropy};
 use stead_server::config::{Config, SETTINGS};
@@ -35,9 +37,13 @@ fn run() -> Result<()> {
         match name {
             "serve" => serve::serve(settings(arguments)?).await,
             "doctor" => examine(settings(arguments)?).await,
-            "owner-key" => owner_key(settings(arguments)?).await,
+            "owner-key" => {
+                let workspace = arguments.get_one::<String>("workspace").map(|id| id.as_str().into());
+                owner_key(settings(arguments)?, workspace).await
+            }
             "rotate-pepper" => rotate_pepper(&settings(arguments)?),
             "why" => why::run(arguments).await,
+            "workspaces" => workspaces::run(arguments).await,
             "openapi" => print(&serde_json::to_string_pretty(&http::openapi::describe())?),
             other => bail!("there is no command `{other}`"),
         }
@@ -57,11 +63,15 @@ fn commands() -> Command {
         .subcommand(with_settings(
             Command::new("rotate-pepper").about("Add a new pepper, used from the next start on; keys stay as they are"),
         ))
-        .subcommand(with_settings(
-            Command::new("owner-key")
-                .about("Make a new key for the owner and print it; on SQLite while the server is stopped"),
-        ))
+        .subcommand(
+            with_settings(
+                Command::new("owner-key")
+                    .about("Make a new key for the owner and print it; on SQLite while the server is stopped"),
+            )
+            .arg(Arg::new("workspace").long("workspace").help("Whose owner (ws_…) [the first workspace's]")),
+        )
         .subcommand(why::command())
+        .subcommand(workspaces::command())
         .subcommand(Command::new("openapi").about("Print the OpenAPI description"))
 }
 
@@ -100,7 +110,7 @@ async fn examine(config: Config) -> Result<()> {
     Ok(())
 }
 
-async fn owner_key(config: Config) -> Result<()> {
+async fn owner_key(config: Config, workspace: Option<WorkspaceId>) -> Result<()> {
     data_dir::prepare(&config.data_dir).map_err(anyhow::Error::msg)?;
     let ring = data_dir::ring(&config, &SystemEntropy, false).map_err(anyhow::Error::msg)?;
     let built = app::build(&config, ring, Box::new(SystemClock::new()), Box::new(SystemEntropy)).await;
@@ -108,7 +118,7 @@ async fn owner_key(config: Config) -> Result<()> {
     // On an empty database there was no owner to make a further key for: this was the first start.
     let secret = match first.and_then(|first| first.admin_api_key) {
         Some(secret) => secret,
-        None => app::create_owner_key(&app).await.map_err(told)?,
+        None => app::create_owner_key(&app, workspace).await.map_err(told)?,
     };
     print(secret.expose())
 }

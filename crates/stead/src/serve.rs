@@ -48,6 +48,12 @@ pub(crate) async fn serve(mut config: Config) -> Result<()> {
         Location::Postgres { .. } => true,
     };
     let ring = data_dir::ring(&config, &SystemEntropy, database_is_new).map_err(anyhow::Error::msg)?;
+    let mut made = None;
+    if config.operator_api_key.is_none() {
+        made = data_dir::make_operator_key(&config.data_dir, &SystemEntropy).map_err(anyhow::Error::msg)?;
+        let credential = data_dir::operator_key(&config.data_dir, &config.format).map_err(anyhow::Error::msg)?;
+        config.operator_api_key = Some(credential);
+    }
     let built = app::build(&config, ring, Box::new(SystemClock::new()), Box::new(SystemEntropy)).await;
     let (app, first) = match built {
         Ok(built) => built,
@@ -57,6 +63,10 @@ pub(crate) async fn serve(mut config: Config) -> Result<()> {
     print(&format!("Stead is ready at {url}"))?;
     if let Some(verification) = &verification {
         print(&format!("Verification is ready at {}", with_scheme("http", verification.address())))?;
+    }
+    if let Some(file) = made {
+        // Where it is, and never what it is.
+        print(&format!("The operator's credential, for `stead workspaces`, is in {}", file.display()))?;
     }
     if let Some(first) = first {
         print(&welcome(&url, &first))?;

@@ -9,6 +9,9 @@ use stead_api::member::{AcceptInvite, CreateInvite, CreateInvites, UpdateMember}
 use stead_api::resource::{CreateResource, Role, ShareResource, ShareTarget, UnshareResource, UpdateResource};
 use stead_api::secret::Secret;
 use stead_api::verify::{BatchResult, DecisionCode, Simulate, VerifyApiKey, VerifyApiKeys};
+use stead_api::workspace::{
+    CreateWorkspace, ReportApiKey, UpdateOwnWorkspace, UpdateWorkspace, UpdateWorkspacePolicies,
+};
 use stead_client::{Client, Error};
 
 fn about(secret: &Secret) -> VerifyApiKey {
@@ -122,6 +125,43 @@ async fn every_call_of_the_client_works_on_the_real_server() {
     assert_eq!(client.get_service_account(&account).await.unwrap().name, "renamed");
     client.delete_service_account(&account).await.unwrap();
     assert!(client.list_service_accounts().await.unwrap().is_empty());
+
+    let own = client.own_workspace().await.unwrap();
+    let policies = UpdateWorkspacePolicies { disable_idle_after_days: Some(Change::Set(90)), ..Default::default() };
+    let change = UpdateOwnWorkspace { name: Some("ours".into()), policies: Some(policies) };
+    let changed = client.update_own_workspace(&change).await.unwrap();
+    assert_eq!((changed.name.as_str(), changed.policies.disable_idle_after_days), ("ours", Some(90)));
+    client.set_third_party_disabling(Some(true)).await.unwrap();
+    assert_eq!(client.own_workspace().await.unwrap().third_party_disable_allowed, Some(true));
+    let account =
+        client.create_service_account(&CreateServiceAccount { name: "loose".into(), description: None }).await;
+    let account = account.unwrap().service_account_id;
+    let new = CreateApiKey { name: "k".into(), ..CreateApiKey::default() };
+    let found = client.create_api_key(&account, &new).await.unwrap();
+    let report = ReportApiKey { api_key: found.api_key, url: None, source: None, comment: None };
+    client.report_api_key(&report).await.unwrap();
+    let reason = client.get_api_key(&account, &found.key_id).await.unwrap().disable_reason;
+    assert_eq!(reason.as_deref(), Some("exposed_publicly"));
+    let held = client.create_api_key(&account, &new).await.unwrap();
+    Client::new(server.base_url(), held.api_key).unwrap().disable_own_api_key().await.unwrap();
+    client.delete_service_account(&account).await.unwrap();
+
+    let credential = std::fs::read_to_string(server.data_dir().join("operator-key")).unwrap();
+    let operator = Client::new(server.base_url(), Secret::new(credential.trim())).unwrap();
+    let new =
+        CreateWorkspace { name: "theirs".into(), owner_email: "o@example.com".into(), ..CreateWorkspace::default() };
+    let made = operator.create_workspace(&new).await.unwrap();
+    let id = made.workspace.workspace_id;
+    assert_ne!(id, own.workspace_id);
+    let theirs = Client::new(server.base_url(), made.api_key).unwrap();
+    assert_eq!(theirs.own_workspace().await.unwrap().workspace_id, id);
+    assert_eq!(operator.list_workspaces(&[("limit", "2")]).await.unwrap().workspaces.len(), 2);
+    let change = UpdateWorkspace { is_disabled: Some(true), ..UpdateWorkspace::default() };
+    assert!(operator.update_workspace(&id, &change).await.unwrap().is_disabled);
+    assert!(operator.get_workspace(&id).await.unwrap().is_disabled);
+    assert!(matches!(theirs.user().await.unwrap_err(), Error::Refused { status: 401, .. }));
+    assert!(matches!(operator.user().await.unwrap_err(), Error::Refused { status: 401, .. }));
+    assert!(matches!(client.get_workspace(&id).await.unwrap_err(), Error::Refused { status: 403, .. }));
 
     let Error::Refused { status, body } = client.get_service_account(&account).await.unwrap_err() else {
         panic!("it is there")

@@ -13,3 +13,4 @@ mod proxies;
 mod slow_clients;
 mod torture;
 mod why;
+mod workspaces;

@@ -187,10 +187,10 @@ pub async fn create(
 ) -> Result<Committed<CreatedServiceAccount>, Failure> {
     let operation = move |m: &mut Mutation<'_, '_>| {
         let workspace = m.workspace_id();
-        if queries::count(m.tx, &workspace)? >= m.app.limits.accounts {
+        if queries::count(m.tx, &workspace)? >= m.workspace.most_accounts(&m.app.limits) {
             let message = format!(
                 "The workspace has {} service accounts, which is as many as it may have.",
-                m.app.limits.accounts
+                m.workspace.most_accounts(&m.app.limits)
             );
             return Err(Failure::refused(ErrorCode::LimitReached, message));
         }

@@ -38,11 +38,12 @@ fn all_mistakes_are_told_at_once_and_no_secret_is_quoted() {
         ("log-format", "xml"),
         ("tls-cert", "cert.pem"),
         ("admin-api-key", "too short, and secret"),
+        ("operator-api-key", "too short, and secret"),
         ("pepper", "1:abcd"),
         ("seats", "0"),
     ];
     let mistakes = load(&settings, "port = 1").err().unwrap();
-    assert_eq!(mistakes.len(), 7, "{mistakes:?}");
+    assert_eq!(mistakes.len(), 8, "{mistakes:?}");
     assert!(mistakes.iter().all(|mistake| !mistake.contains("secret") && !mistake.contains("abcd")));
 }
 
@@ -55,6 +56,16 @@ fn a_mail_server_needs_a_sender_and_is_never_quoted() {
         assert!(mistakes.len() == 1 && !mistakes[0].contains("swordfish"), "{mistakes:?}");
     }
     assert!(SETTINGS.iter().any(|setting| setting.name == "smtp-url" && setting.secret));
+}
+
+#[test]
+fn the_operators_credential_is_none_of_a_workspaces() {
+    let (own, key) = ("the-operator's-own-0123456789abcdef", "stead_0000000000000000000000000000000000000000000000");
+    assert!(load(&[("operator-api-key", own)], "").unwrap().operator_api_key.is_some());
+    assert!(load(&[("operator-api-key", own), ("admin-api-key", own)], "").is_err());
+    let minted = Format::default().mint("aB3dE6", || 7);
+    assert!(load(&[("operator-api-key", minted.expose())], "").is_err());
+    assert!(load(&[("operator-api-key", key)], "").is_ok(), "what is no key is none of a workspace's");
 }
 
 #[test]

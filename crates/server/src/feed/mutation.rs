@@ -18,6 +18,7 @@ use crate::workspaces::{self, WorkspaceRow};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use stead_api::error::ErrorCode;
 use stead_api::id::{AuditId, KeyId, WorkspaceId};
 use stead_api::secret::Secret;
 use stead_api::time::Timestamp;
@@ -197,8 +198,8 @@ impl Mutation<'_, '_> {
         if changes.iter().any(|change| change.kind == ChangeKind::Workspace.as_str()) {
             facts.insert(0, Fact::Workspace(row.facts(&app.ring)));
         }
-        if let (Some(retry), Some(key)) = (retry, caller.key_id()) {
-            retry.keep(tx, &app.ring, now, app.entropy.bytes(), (&workspace, key.as_str()), &made)?;
+        if let (Some(retry), Some((place, name))) = (retry, caller.retries_as(&workspace)) {
+            retry.keep(tx, &app.ring, now, app.entropy.bytes(), (&place, name), &made)?;
         }
         let last = queries::bump(tx, bucket, changes.len())?;
         let first = last - i64::try_from(changes.len()).unwrap_or(0) + 1;
@@ -258,12 +259,26 @@ where
     let work = move |tx: &mut Tx<'_>| {
         let app = &*worker;
         let nothing = Done { made: None, facts: Vec::new(), revision: None, proof: None };
-        let Some(row) = open(app, tx)? else { return Ok(nothing) };
         let now = app.clock.now();
+        let first_outcome = |tx: &mut Tx<'_>| match (&retry, caller.retries_as(&workspace)) {
+            (Some(retry), Some((place, name))) => retry.first_outcome(tx, &app.ring, now, &place, name),
+            _ => Ok(None),
+        };
+        if caller.is_operator() && retry.is_some() {
+            // Before there is a workspace whose lock would let retries take turns.
+            queries::take_turns(tx)?;
+            if let Some(made) = first_outcome(tx)? {
+                return Ok(Done { made: Some(made), ..nothing });
+            }
+        }
+        let Some(row) = open(app, tx)? else { return Ok(nothing) };
         let authority = members::authorize(tx, &app.ring, &caller, &row, now)?;
-        if let (Some(retry), Some(key)) = (&retry, caller.key_id())
-            && let Some(made) = retry.first_outcome(tx, &app.ring, now, &workspace, key.as_str())?
-        {
+        if !row.is_sealed(&app.ring) {
+            // Each write seals the row anew, and one that somebody else wrote must not get a seal.
+            let message = "The workspace was changed behind the server's back and is refused.";
+            return Err(Failure::refused(ErrorCode::NotTrusted, message));
+        }
+        if let Some(made) = first_outcome(tx)? {
             return Ok(Done { made: Some(made), ..nothing });
         }
         let mut mutation = Mutation {

@@ -19,6 +19,11 @@ pub(super) fn clock(tx: &mut Tx<'_>) -> Result<Vec<(usize, i64)>, Error> {
     tx.all("SELECT bucket, seq FROM change_clock", &[], read)
 }
 
+/// Waits until no other transaction is past this point.
+pub(super) fn take_turns(tx: &mut Tx<'_>) -> Result<(), Error> {
+    tx.run("UPDATE change_clock SET seq = seq WHERE bucket = 0", &[]).map(drop)
+}
+
 /// Moves a bucket's clock on by `count` and returns where it stands: the last of the numbers taken.
 pub(super) fn bump(tx: &mut Tx<'_>, bucket: usize, count: usize) -> Result<i64, Error> {
     let args = [number(bucket), number(count)];

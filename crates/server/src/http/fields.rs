@@ -61,6 +61,23 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An object within the object, read by `read`, or absent. Its mistakes are told as the whole body's.
+    pub fn nested<T>(&mut self, name: &str, read: impl FnOnce(&mut Fields<'a>) -> T) -> Option<T> {
+        let Value::Object(object) = self.value(name)? else {
+            self.mistake(name, "model_attributes_type", "Input should be a valid object");
+            return None;
+        };
+        let mut fields = Fields::new(object);
+        let value = read(&mut fields);
+        for mut mistake in fields.mistakes {
+            mistake.loc.insert(1, name.into());
+            if self.mistakes.len() < MAX_MISTAKES {
+                self.mistakes.push(mistake);
+            }
+        }
+        Some(value)
+    }
+
     /// The value, unless it is absent or null.
     pub fn value(&self, name: &str) -> Option<&'a Value> {
         self.object.get(name).filter(|value| !value.is_null())
@@ -344,6 +361,11 @@ impl<'a> Fields<'a> {
             value if Self::token(value, "all") => Some(Permissions::All),
             value => self.permission_names(name, value, catalogue).map(Permissions::List),
         }
+    }
+
+    /// A list of permissions in a PATCH.
+    pub fn permission_names_change(&mut self, name: &str, catalogue: &Catalogue) -> Option<Change<Vec<String>>> {
+        self.change(name, |fields, value| fields.permission_names(name, value, catalogue))
     }
 
     /// A list of permissions of the catalogue, each once.

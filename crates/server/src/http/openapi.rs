@@ -85,10 +85,10 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
     if !route.access.is_open() {
         may_fail("401", "No key, or one that doesn't work", error);
         may_fail("403", "The key or its owner may not do this; the message names what is missing", error);
-        may_fail("409", "In conflict with the present state", error);
     }
     if !route.access.is_open() || route.body.is_some() {
         may_fail("400", "Not JSON, or against a rule", error);
+        may_fail("409", "In conflict with the present state", error);
         may_fail("413", "The body is larger than 64 KiB", error);
         may_fail("415", "The body is not declared as JSON", error);
         may_fail("422", "Mistakes in the input, all of them", validation);

@@ -2,13 +2,14 @@
 //! out), then each route's gate, then its handler.
 
 use super::actor::{Gate, pass};
+use super::routes::Route;
 use super::{Door, reply, routes};
 use crate::app::App;
 use crate::error::Failure;
 use crate::members::Access;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use std::panic::AssertUnwindSafe;
@@ -24,9 +25,7 @@ const IDS: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderNam
 /// The service for a listener.
 pub fn router(app: Arc<App>, door: Door) -> Router {
     let mut router = Router::new();
-    for route in
-        routes::routes().into_iter().filter(|route| is_served(route.access, door, app.has_verification_listener))
-    {
+    for route in routes::routes().into_iter().filter(|route| is_served(route, door, app.has_verification_listener)) {
         let gate = Gate { app: app.clone(), door, access: route.access };
         router = router.route(route.path, route.handler.layer(from_fn_with_state(gate, pass)));
     }
@@ -40,9 +39,11 @@ pub fn router(app: Arc<App>, door: Door) -> Router {
 }
 
 /// Whether a route is served on a listener.
-fn is_served(access: Access, door: Door, has_verification_listener: bool) -> bool {
-    match access {
-        Access::Anyone | Access::Asker => true,
+fn is_served(route: &Route, door: Door, has_verification_listener: bool) -> bool {
+    match route.access {
+        Access::Asker => true,
+        // Probes everywhere; what changes something only where changes are made.
+        Access::Anyone => door == Door::Public || route.method == Method::GET,
         Access::Subject => door == Door::Verification || !has_verification_listener,
         _ => door == Door::Public,
     }

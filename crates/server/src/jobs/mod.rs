@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::feed::{follow, idempotency};
+use crate::keys::idle;
 use crate::metrics::denials::{self, Told};
 use crate::store::{Tx, Written};
 use crate::traces::Traces;
@@ -21,6 +22,8 @@ const USES: Duration = Duration::from_secs(4);
 const DENIALS: Duration = Duration::from_secs(10);
 /// How often the outbox is looked at.
 const MAILS: Duration = Duration::from_secs(1);
+/// How often keys that nobody uses are looked for: their time is counted in days.
+const IDLE: Duration = Duration::from_hours(1);
 const FORGET: Duration = Duration::from_secs(5);
 
 /// The jobs of a running server.
@@ -51,6 +54,8 @@ pub fn start(app: &Arc<App>) -> Jobs {
         tasks.spawn(every(MAILS, app.clone(), stopped.clone(), "send mails", mails));
     }
     tasks.spawn(every(FORGET, app.clone(), stopped.clone(), "forget", forget));
+    let idle = |app: Arc<App>| async move { idle::disable_idle(&app).await };
+    tasks.spawn(every(IDLE, app.clone(), stopped.clone(), "disable idle keys", idle));
     if app.store.is_shared() {
         tasks.spawn(follow::follow(app.clone(), stopped));
     }

@@ -4,11 +4,16 @@
 //! - [`mod@self`]: create, update, disable, revoke
 //! - `notice`: mails about keys
 //! - [`rotation`]: a successor now, the old key later
-//! - [`power`]: a key can't make a stronger key; `bounds`: nor later, by an invite
+//! - [`power`]: a key can't make a stronger key; `bounds`: nor later, by an invite; `policy`: nor one that the workspace
+//!   doesn't allow
+//! - [`exposure`]: keys that their holders, or whoever finds them, disable; [`idle`]: keys that nobody uses
 //! - `queries`, [`routes`]: SQL and HTTP
 
 mod bounds;
+pub mod exposure;
+pub mod idle;
 mod notice;
+mod policy;
 pub mod power;
 mod queries;
 mod reading;
@@ -20,7 +25,7 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::feed::idempotency::Retry;
 use crate::feed::mutation::{self, ChangeKind, Committed, Made, Mutation, Target};
-use crate::members::Caller;
+use crate::members::{self, Caller, Principal};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -34,7 +39,7 @@ use stead_verify::pepper::Label;
 
 pub use bounds::Bounds;
 pub use queries::Filter;
-use reading::{addressed_key, addressed_owner, live, view};
+use reading::{addressed_key, addressed_owner, live, use_in_memory, view};
 pub use reading::{
     all_unrevoked, broken_seals, count_all, each_fact, fact, find, get, last_use_of, last_uses, list, month_of,
     not_found, of_principal, own, rows_of_principal, search,
@@ -62,18 +67,19 @@ pub async fn create(
         addressed_owner(m, &principal)?;
         power::check_seat(m, &principal)?;
         let workspace = m.workspace_id();
-        if queries::count(m.tx, &workspace, &principal)? >= m.app.limits.keys_per_account {
-            let message =
-                format!("The account has {} keys, which is as many as it may have.", m.app.limits.keys_per_account);
+        let most = m.workspace.most_keys_per_account(&m.app.limits);
+        if queries::count(m.tx, &workspace, &principal)? >= most {
+            let message = format!("The account has {most} keys, which is as many as it may have.");
             return Err(Failure::refused(ErrorCode::LimitReached, message));
         }
+        let policies = m.workspace.policies.clone();
         let permissions = match &new.permissions {
             Some(Permissions::List(names)) => Some(names.clone()),
             Some(Permissions::All) => None,
-            // All of what its maker holds, which may be less than everything.
-            None => m.authority.key.as_ref().and_then(|maker| maker.permissions.clone()),
+            // All of what its maker holds and the workspace allows, which may be less than everything.
+            None => policy::allowed(&policies, m.authority.key.as_ref().and_then(|maker| maker.permissions.clone())),
         };
-        let expires_at = future(m.now, new.expires_at_unix)?;
+        let expires_at = future(m.now, new.expires_at_unix)?.or_else(|| policy::default_expiry(&policies, m.now));
         let (secret, mut row) = mint(m, &principal);
         row.name.clone_from(&new.name);
         row.description = new.description.clone().filter(|text| !text.is_empty());
@@ -86,6 +92,7 @@ pub async fn create(
         row.rate_limits = new.rate_limits.clone().filter(|limits| !limits.is_empty());
         row.third_party_disable_allowed = new.third_party_disable_allowed;
         row.expires_at = expires_at;
+        policy::check_new(&policies, &row, is_persons(m, &principal)?, m.now)?;
         power::check_whole(&m.authority, &row)?;
         power::check_owner(m, &principal)?;
         insert(m, &mut row)?;
@@ -160,11 +167,19 @@ fn mint(m: &Mutation<'_, '_>, principal: &PrincipalId) -> (Secret, KeyRow) {
         rotated_from: None,
         rotated_to: None,
         unrotated_expires_at: None,
+        enabled_at: None,
+        exposed_at: None,
         version: 0,
         seal: Vec::new(),
     };
     store_secret(m.app, &mut row, &secret);
     (secret, row)
+}
+
+/// Whether the keys of an owner are a person's.
+fn is_persons(m: &mut Mutation<'_, '_>, owner: &PrincipalId) -> Result<bool, Failure> {
+    let workspace = m.workspace_id();
+    Ok(matches!(members::principal(m.tx, &workspace, owner)?, Some(Principal::Member(_))))
 }
 
 /// Puts into a row what is stored of a secret.
@@ -205,6 +220,11 @@ pub async fn update(
         let mut row = changed(&old, &change, m.now)?;
         let details = differences(&old, &row);
         if !details.is_empty() {
+            if old.is_disabled && !row.is_disabled {
+                exposure::check_enabling(m, &old)?;
+            }
+            let is_persons = is_persons(m, &principal)?;
+            policy::check_change(&m.workspace.policies, &old, &row, is_persons, m.now)?;
             power::check_change(&m.authority, &old, &row)?;
             if power::is_widened(&old, &row) {
                 power::check_owner(m, &principal)?;
@@ -226,9 +246,11 @@ fn changed(old: &KeyRow, change: &UpdateApiKey, now: Timestamp) -> Result<KeyRow
         }
     }
     let mut row = old.clone();
-    if let Some(enabled) = change.is_enabled {
+    // To disable what is disabled changes nothing: the reason stays.
+    if let Some(enabled) = change.is_enabled.filter(|enabled| *enabled == old.is_disabled) {
         row.is_disabled = !enabled;
         row.disable_reason = None;
+        row.enabled_at = enabled.then_some(now.0);
     }
     if let Some(name) = &change.name {
         row.name.clone_from(name);
@@ -303,22 +325,7 @@ pub async fn disable(
     mutation::mutate(app, caller, retry, operation).await
 }
 
-/// Disables the key that asks, if the workspace or the key itself lets its holder do so (wire §8.3).
-pub async fn disable_self(app: &Arc<App>, caller: &Caller, retry: Option<Retry>) -> Result<Committed<Status>, Failure> {
-    let operation = move |m: &mut Mutation<'_, '_>| {
-        let row = m.authority.key.clone().ok_or_else(not_found)?;
-        let allowed = m.workspace.third_party_disable_allowed.or(row.third_party_disable_allowed).unwrap_or(true);
-        if !allowed {
-            let message = "This key may not be disabled by its holder. Ask a workspace admin.";
-            return Err(Failure::refused(ErrorCode::SelfDisableNotAllowed, message));
-        }
-        notice::of_self_disabling(m, &row)?;
-        disable_row(m, row, Some("self_disabled"))?;
-        Ok(Status::ok().into())
-    };
-    mutation::mutate(app, caller, retry, operation).await
-}
-
+/// Disables a key that is not; one that is keeps its reason.
 fn disable_row(m: &mut Mutation<'_, '_>, mut row: KeyRow, reason: Option<&str>) -> Result<(), Failure> {
     if row.is_disabled {
         return Ok(());

@@ -14,7 +14,7 @@ macro_rules! columns {
          k.permissions, k.allowed_ips, k.character_limit, k.tts_concurrency_limit, k.dubbing_concurrency_limit, \
          k.music_concurrency_limit, k.third_party_disable_allowed, k.is_disabled, k.disable_reason, k.created_at, \
          k.expires_at, k.revoked_at, k.rotated_from, k.rotated_to, k.unrotated_expires_at, k.version, k.seal, \
-         k.rate_limits, k.workspace_id"
+         k.rate_limits, k.workspace_id, k.enabled_at, k.exposed_at"
     };
 }
 
@@ -59,11 +59,13 @@ fn read(row: &Row) -> Result<KeyRow, Error> {
         version: row.get(24)?,
         seal: row.get(25)?,
         rate_limits: rate_limits(row, 26)?,
+        enabled_at: row.get(28)?,
+        exposed_at: row.get(29)?,
     })
 }
 
 fn read_with_use(row: &Row) -> Result<(KeyRow, Option<i64>), Error> {
-    Ok((read(row)?, row.get(28)?))
+    Ok((read(row)?, row.get(30)?))
 }
 
 /// A JSON list. One that can't be read is empty, which means nothing and nowhere, never everything.
@@ -206,6 +208,28 @@ pub(super) fn search(
     )
 }
 
+/// Keys that work and that, as far as the store knows, were neither made, nor enabled, nor used since; the oldest first,
+/// after a place.
+pub(super) fn idle(
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    now: Timestamp,
+    since: Timestamp,
+    after: (i64, &str),
+    limit: i64,
+) -> Result<Vec<KeyRow>, Error> {
+    tx.all(
+        with_use!(
+            "WHERE k.workspace_id = $1 AND (k.created_at > $2 OR (k.created_at = $2 AND k.id > $3)) \
+             AND k.created_at < $4 AND k.revoked_at IS NULL AND NOT k.is_disabled \
+             AND (k.expires_at IS NULL OR k.expires_at > $5) AND (k.enabled_at IS NULL OR k.enabled_at < $4) \
+             AND (u.last_used_at IS NULL OR u.last_used_at < $4) ORDER BY k.created_at, k.id LIMIT $6"
+        ),
+        &[workspace.as_str().into(), after.0.into(), after.1.into(), since.0.into(), now.0.into(), limit.into()],
+        read,
+    )
+}
+
 pub(super) fn count(tx: &mut Tx<'_>, workspace: &WorkspaceId, principal: &PrincipalId) -> Result<usize, Error> {
     let sql = "SELECT COUNT(*) FROM api_keys WHERE workspace_id = $1 AND principal_id = $2 AND revoked_at IS NULL";
     let count: i64 = tx.one(sql, &[workspace.as_str().into(), principal.as_str().into()], |row| row.get(0))?;
@@ -239,9 +263,9 @@ pub(super) fn save(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &KeyRow) -> Re
         "INSERT INTO api_keys (id, principal_id, lineage_id, name, description, hint, digest, pepper_version, is_foreign, \
          permissions, allowed_ips, character_limit, tts_concurrency_limit, dubbing_concurrency_limit, \
          music_concurrency_limit, third_party_disable_allowed, is_disabled, disable_reason, created_at, expires_at, \
-         revoked_at, rotated_from, rotated_to, unrotated_expires_at, version, seal, rate_limits, workspace_id) \
+         revoked_at, rotated_from, rotated_to, unrotated_expires_at, version, seal, rate_limits, workspace_id, enabled_at, exposed_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-         $23, $24, $25, $26, $27, $28) ON CONFLICT (workspace_id, id) DO UPDATE SET name = excluded.name, \
+         $23, $24, $25, $26, $27, $28, $29, $30) ON CONFLICT (workspace_id, id) DO UPDATE SET name = excluded.name, \
          description = excluded.description, permissions = excluded.permissions, allowed_ips = excluded.allowed_ips, \
          character_limit = excluded.character_limit, tts_concurrency_limit = excluded.tts_concurrency_limit, \
          dubbing_concurrency_limit = excluded.dubbing_concurrency_limit, \
@@ -249,7 +273,8 @@ pub(super) fn save(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &KeyRow) -> Re
          third_party_disable_allowed = excluded.third_party_disable_allowed, is_disabled = excluded.is_disabled, \
          disable_reason = excluded.disable_reason, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at, \
          rotated_to = excluded.rotated_to, unrotated_expires_at = excluded.unrotated_expires_at, \
-         version = excluded.version, seal = excluded.seal, rate_limits = excluded.rate_limits",
+         version = excluded.version, seal = excluded.seal, rate_limits = excluded.rate_limits, \
+         enabled_at = excluded.enabled_at, exposed_at = excluded.exposed_at",
         &[
             row.id.as_str().into(),
             row.principal_id.as_str().into(),
@@ -279,6 +304,8 @@ pub(super) fn save(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &KeyRow) -> Re
             row.seal.clone().into(),
             json(row.rate_limits.as_ref()),
             workspace.as_str().into(),
+            row.enabled_at.into(),
+            row.exposed_at.into(),
         ],
     )
     .map(drop)

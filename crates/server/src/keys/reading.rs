@@ -161,10 +161,14 @@ pub fn last_uses(app: &App, tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<
     Ok(uses)
 }
 
+/// What this node knows of a key's last use, which may be more than the store does.
+pub(super) fn use_in_memory(app: &App, key: &KeyId) -> Option<Timestamp> {
+    app.index.get(key).and_then(|record| app.index.last_used(record.place()))
+}
+
 /// What the store knows of a key's last use, and what this node knows better.
 fn last_use(app: &App, key: &KeyId, stored: Option<i64>) -> Option<Timestamp> {
-    let in_memory = app.index.get(key).and_then(|record| app.index.last_used(record.place()));
-    in_memory.max(stored.map(Timestamp))
+    use_in_memory(app, key).max(stored.map(Timestamp))
 }
 
 /// A key as lists show it.
@@ -190,6 +194,7 @@ pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
         status: row.status(now),
         permissions: row.permissions.clone(),
         disable_reason: row.disable_reason.clone(),
+        exposed_at: seconds(row.exposed_at),
         character_limit: row.character_limit,
         character_count: used,
         character_forfeited: forfeited,

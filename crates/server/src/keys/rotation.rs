@@ -1,7 +1,10 @@
 //! Rotation: a successor now, the old key later. The successor inherits everything and shares the lineage, so limits,
 //! usage and history go on.
 
-use super::{KeyRow, NewKey, addressed_key, insert, made, mint, power, queries, revoke_row, save, standing, view};
+use super::{
+    KeyRow, NewKey, addressed_key, insert, is_persons, made, mint, policy, power, queries, revoke_row, save, standing,
+    view,
+};
 use crate::app::App;
 use crate::error::Failure;
 use crate::feed::idempotency::Retry;
@@ -34,6 +37,7 @@ pub async fn rotate(
         check_rotatable(&old, m.now)?;
         power::check_whole(&m.authority, &old)?;
         power::check_owner(m, &principal)?;
+        let is_persons = is_persons(m, &principal)?;
         let (secret, fresh) = mint(m, &principal);
         let mut successor = KeyRow {
             id: fresh.id,
@@ -45,10 +49,17 @@ pub async fn rotate(
             rotated_from: Some(old.id.clone()),
             rotated_to: None,
             unrotated_expires_at: None,
+            // One whose secret is public is disabled for good; its successor's is not public.
+            is_disabled: false,
+            disable_reason: None,
+            enabled_at: None,
+            exposed_at: None,
+            expires_at: policy::inherited_expiry(&m.workspace.policies, old.expires_at, is_persons, m.now),
             version: 0,
             seal: Vec::new(),
             ..old.clone()
         };
+        let grace_seconds = if old.is_exposed() { 0 } else { grace_seconds };
         let ends = m.now.plus_seconds(grace_seconds).0;
         let ends = old.expires_at.map_or(ends, |already| already.min(ends));
         old.unrotated_expires_at = old.expires_at;
@@ -56,7 +67,11 @@ pub async fn rotate(
         old.rotated_to = Some(successor.id.clone());
         insert(m, &mut successor)?;
         save(m, &mut old)?;
-        m.audit("API Key Creation", successor.target(), json!({ "owner": principal, "rotated_from": old.id }));
+        m.audit(
+            "API Key Creation",
+            successor.target(),
+            json!({ "owner": principal, "rotated_from": old.id, "expires_at": successor.expires_at }),
+        );
         m.audit(
             "API Key Update",
             old.target(),
@@ -80,6 +95,7 @@ fn check_rotatable(key: &KeyRow, now: Timestamp) -> Result<(), Failure> {
     }
     match standing(key, now) {
         None => Ok(()),
+        Some(ErrorCode::ApiKeyDisabled) if key.is_exposed() => Ok(()),
         Some(ErrorCode::ApiKeyDisabled) => Err(Failure::refused(
             ErrorCode::NotRotatable,
             "The key is disabled, and its successor would be, too. Enable it first.",

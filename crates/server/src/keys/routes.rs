@@ -1,21 +1,24 @@
 //! HTTP of keys (wire §7, §8.1).
 
 use super::rotation::{DEFAULT_GRACE_SECONDS, MAX_GRACE_SECONDS};
-use super::{Filter, NewKey, rotation};
+use super::{Filter, NewKey, exposure, rotation};
 use crate::accounts::routes::{DESCRIPTION, NAME, workspace};
 use crate::app::App;
 use crate::error::{Failure, field_error};
 use crate::feed::mutation::Committed;
-use crate::http::extract::{Ids, JsonObject, Query, id};
-use crate::http::fields::{Fields, MAX_AT_ONCE, MAX_NUMBER};
+use crate::http::extract::{Ids, JsonBytes, JsonObject, Query, id, parse};
+use crate::http::fields::{Fields, MAX_AT_ONCE, MAX_NUMBER, object};
 use crate::http::reply::{Answer, committed, json, no_store};
-use crate::members::Caller;
+use crate::members::{Caller, Request};
 use crate::seal::hex;
 use axum::extract::State;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use stead_api::account::Status;
 use stead_api::error::{ErrorCode, FieldError};
 use stead_api::key::{ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, KeyStatus, UpdateApiKey};
+use stead_api::secret::{MAX_LENGTH, Secret};
+use stead_api::workspace::ReportApiKey;
 
 /// `GET …/api-keys`.
 pub async fn list(State(app): State<Arc<App>>, caller: Caller, Ids([account]): Ids<1>) -> Answer {
@@ -158,8 +161,63 @@ pub async fn disable_self(
         Some(_) => return Err(Failure::invalid(&["query", "api_key_name"], "literal_error", "Input should be 'self'")),
         None => return Err(Failure::invalid(&["query", "api_key_name"], "missing", "Field required")),
     }
-    let made = super::disable_self(&app, &caller, body.retry).await?;
+    let made = exposure::disable_self(&app, &caller, body.retry).await?;
     committed(&made, &made.value)
+}
+
+/// The longest place and kind of place of a report, and most reports at once.
+const URL: usize = 2000;
+const SOURCE: usize = 200;
+const MOST_REPORTS: usize = 100;
+
+/// `POST /v1/api-keys/report`: one report, or a list of them as secret scanners send it.
+pub async fn report(State(app): State<Arc<App>>, from: Request, JsonBytes(body): JsonBytes) -> Answer {
+    let body = parse(&body)?;
+    let list = body.as_array().or_else(|| body.get("reports")?.as_array());
+    let reports = match list {
+        None => vec![read_report(object(&body)?)?],
+        Some(list) if list.len() > MOST_REPORTS => {
+            let message = format!("List should have at most {MOST_REPORTS} items");
+            return Err(Failure::invalid(&["body"], "too_long", message));
+        }
+        Some(list) => {
+            let read = |(place, item)| object(item).and_then(read_report).map_err(|failure| at(failure, place));
+            list.iter().enumerate().map(read).collect::<Result<_, _>>()?
+        }
+    };
+    for report in reports {
+        exposure::report(&app, from.clone(), report).await?;
+    }
+    json(&Status::ok())
+}
+
+fn read_report(body: &Map<String, Value>) -> Result<ReportApiKey, Failure> {
+    let mut fields = Fields::new(body);
+    // Scanners call it a token.
+    let (key, token) = (fields.text("api_key", 1, MAX_LENGTH), fields.text("token", 1, MAX_LENGTH));
+    if key.is_some() && token.is_some() && key != token {
+        fields.mistake("token", "value_error", "api_key and token are the same thing; they differ here");
+    }
+    if fields.value("api_key").is_none() && fields.value("token").is_none() {
+        fields.mistake("api_key", "missing", "Field required");
+    }
+    let report = ReportApiKey {
+        api_key: Secret::new(key.or(token).unwrap_or_default()),
+        url: fields.text("url", 0, URL),
+        source: fields.text("source", 0, SOURCE),
+        comment: fields.text("comment", 0, DESCRIPTION),
+    };
+    fields.finish(report)
+}
+
+/// A mistake in a report of a list, told with its place.
+fn at(mut failure: Failure, place: usize) -> Failure {
+    if let Failure::Invalid(mistakes) = &mut failure {
+        for mistake in mistakes {
+            mistake.loc.insert(1, place.into());
+        }
+    }
+    failure
 }
 
 /// The query of [`search`].

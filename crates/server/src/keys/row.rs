@@ -15,6 +15,13 @@ use stead_verify::limits;
 use stead_verify::pepper::{Label, Ring};
 use stead_verify::permissions::PermissionSet;
 
+/// Why a key is disabled whose holder did it (wire §15.3).
+pub(super) const SELF_DISABLED: &str = "self_disabled";
+/// The same of one whose secret was found in public.
+pub(super) const EXPOSED: &str = "exposed_publicly";
+/// The same of one that nobody used for longer than the workspace allows.
+pub(super) const IDLE: &str = "idle";
+
 /// A key as stored.
 #[derive(Clone, Debug)]
 pub struct KeyRow {
@@ -68,6 +75,10 @@ pub struct KeyRow {
     pub rotated_to: Option<String>,
     /// What `expires_at` was before the rotation.
     pub unrotated_expires_at: Option<i64>,
+    /// When it was last enabled again: what was idle before is forgiven.
+    pub enabled_at: Option<i64>,
+    /// When its secret was last reported as found in public.
+    pub exposed_at: Option<i64>,
     /// Grows with each change.
     pub version: i64,
     /// Over what decisions read.
@@ -103,7 +114,7 @@ impl KeyRow {
         let what = (&self.id, &self.principal_id, &self.lineage_id, seal::hex(&self.digest), self.is_foreign);
         let may = (&self.permissions, &self.allowed_ips, self.character_limit);
         let ends = (self.is_disabled, self.expires_at, self.revoked_at, self.unrotated_expires_at, &self.rotated_to);
-        let ends = (ends, self.third_party_disable_allowed);
+        let ends = (ends, self.third_party_disable_allowed, &self.disable_reason, self.enabled_at, self.exposed_at);
         let limits = (self.tts_concurrency_limit, self.dubbing_concurrency_limit, self.music_concurrency_limit);
         let limits = (limits, &self.rate_limits);
         seal::bytes(&(workspace, what, may, ends, limits, self.version))
@@ -137,6 +148,11 @@ impl KeyRow {
             concurrency: [self.tts_concurrency_limit, self.dubbing_concurrency_limit, self.music_concurrency_limit]
                 .map(|limit| limit.map(whole)),
         })))
+    }
+
+    /// Whether its secret is public, so that it must never work again.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.is_disabled && self.disable_reason.as_deref() == Some(EXPOSED)
     }
 
     pub(super) fn target(&self) -> Target {

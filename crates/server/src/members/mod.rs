@@ -1,11 +1,13 @@
 //! Members: people, and who may do what in a workspace.
 //!
+//! - [`operator`]: whoever runs the server
 //! - [`Caller`]: who asks, and for what kind of thing
 //! - [`authorize`]: judges a caller by the state of the very transaction that does the work, so that a right taken away
 //!   is gone for whatever begins afterwards
 //! - `people`: listing, changing and removing them; [`seats`]: how many there may be
 
 mod access;
+pub mod operator;
 mod people;
 mod queries;
 pub mod routes;
@@ -380,7 +382,7 @@ impl Caller {
         Self { key: None, access: Access::Anyone, request: None }
     }
 
-    /// Somebody without a key, by a right that the operation itself looks at: the token of an invite.
+    /// Somebody without a key, by a right that the operation itself looks at: the token of an invite, a secret that was found.
     pub fn guest(request: Request) -> Self {
         Self { request: Some(request), ..Self::system() }
     }
@@ -388,6 +390,26 @@ impl Caller {
     /// A key that was verified, on a route that asks for `access`.
     pub fn new(key: CallerKey, access: Access, request: Request) -> Self {
         Self { key: Some(key), access, request: Some(request) }
+    }
+
+    /// Whoever runs the server.
+    pub fn operator(request: Request) -> Self {
+        Self { key: None, access: Access::Operator, request: Some(request) }
+    }
+
+    /// Whose first outcomes answer a retry: the workspace and the key that asks. What the operator makes has no workspace
+    /// yet when it is asked for, so the operator stands in one of a name that is no id.
+    pub fn retries_as(&self, workspace: &WorkspaceId) -> Option<(WorkspaceId, &str)> {
+        match &self.key {
+            Some(key) => Some((workspace.clone(), key.id.as_str())),
+            None if self.is_operator() => Some(("operator".into(), "operator")),
+            None => None,
+        }
+    }
+
+    /// Whether it is whoever runs the server.
+    pub fn is_operator(&self) -> bool {
+        self.access == Access::Operator
     }
 
     /// The key.
@@ -409,17 +431,13 @@ impl Caller {
     pub fn describe(&self, authority: &Authority) -> Value {
         let request = self.request.as_ref();
         let Some(key) = &self.key else {
-            return request.map_or_else(
-                || json!({ "type": "system" }),
-                |request| {
-                    json!({
-                        "type": "guest",
-                        "ip": request.ip,
-                        "user_agent": request.user_agent,
-                        "request_id": request.id,
-                    })
-                },
-            );
+            let Some(request) = request else { return json!({ "type": "system" }) };
+            return json!({
+                "type": if self.is_operator() { "operator" } else { "guest" },
+                "ip": request.ip,
+                "user_agent": request.user_agent,
+                "request_id": request.id,
+            });
         };
         json!({
             "type": if authority.is_service_account { "service_account" } else { "user" },

@@ -337,6 +337,15 @@ pub fn freshness(app: &App) -> Result<Option<u64>, Failure> {
     Ok((stale >= FLAGGED_SECONDS).then_some(stale))
 }
 
+/// The key that a presented string is, of whatever workspace; nothing is decided about it. Fails where that can't be
+/// known.
+pub fn known(app: &App, presented: &str) -> Result<Option<KeyRecord>, Failure> {
+    freshness(app)?;
+    let mark = app.index.mark();
+    let found = find(app, presented, None);
+    if found.is_none() && mark != app.index.mark() { Err(filling()) } else { Ok(found) }
+}
+
 /// The record of a presented string: nothing is hashed that can't be a key.
 fn find(app: &App, presented: &str, within: Option<&WorkspaceId>) -> Option<KeyRecord> {
     match app.format.inspect(presented) {

@@ -1,17 +1,25 @@
 //! Workspaces: the tenants. Everything belongs to exactly one.
+//!
+//! - [`mod@self`]: the row, and what everybody reads of it
+//! - [`founding`]: making one, at the first start and for the operator
+//! - [`settings`]: what the operator and its own admins set
+//! - `queries`, [`routes`]: SQL and HTTP
 
+pub mod founding;
 mod queries;
+pub mod routes;
+pub mod settings;
 
-use crate::app::App;
+pub use founding::{FirstStart, NewWorkspace, create};
+
+use crate::config::Limits;
 use crate::error::Failure;
-use crate::feed::mutation::{self, Made, Mutation, Target};
-use crate::members::Caller;
+use crate::feed::mutation::Target;
+use crate::seal;
 use crate::store::{Arg, Error, Tx};
-use crate::{groups, keys, members, seal};
-use serde_json::json;
-use std::sync::Arc;
-use stead_api::id::{PrincipalId, WorkspaceId};
-use stead_api::secret::{Format, Secret};
+use stead_api::error::ErrorCode;
+use stead_api::id::WorkspaceId;
+use stead_api::workspace::WorkspacePolicies;
 use stead_verify::facts::{Fact, WorkspaceFacts};
 use stead_verify::pepper::{Label, Ring};
 use stead_verify::period::Billing;
@@ -35,6 +43,12 @@ pub struct WorkspaceRow {
     pub billing_day: i64,
     /// The zone of that day, by its IANA name.
     pub billing_zone: String,
+    /// Service accounts it may have; `None`: as many as the settings say.
+    pub max_accounts: Option<i64>,
+    /// Keys that one of its accounts may have; `None`: as many as the settings say.
+    pub max_keys_per_account: Option<i64>,
+    /// What it asks of keys.
+    pub policies: WorkspacePolicies,
     /// When it was made.
     pub created_at: i64,
     /// The number of the last audit row.
@@ -58,9 +72,24 @@ impl WorkspaceRow {
         self.seats > 1
     }
 
+    /// How many service accounts it may have.
+    pub fn most_accounts(&self, limits: &Limits) -> usize {
+        own_or(self.max_accounts, limits.accounts)
+    }
+
+    /// How many keys one of its accounts may have.
+    pub fn most_keys_per_account(&self, limits: &Limits) -> usize {
+        own_or(self.max_keys_per_account, limits.keys_per_account)
+    }
+
+    fn target(&self) -> Target {
+        Target::new("workspace", &self.id, &self.name)
+    }
+
     fn sealed_bytes(&self) -> Vec<u8> {
         let settings = (&self.id, &self.tag, self.seats, self.is_disabled, self.third_party_disable_allowed);
         let settings = (settings, self.billing_day, &self.billing_zone);
+        let settings = (settings, self.max_accounts, self.max_keys_per_account, &self.policies);
         seal::bytes(&(settings, self.audit_seq, &self.audit_head, self.version))
     }
 
@@ -88,6 +117,11 @@ impl WorkspaceRow {
     }
 }
 
+/// A workspace's own limit, or that of the settings.
+fn own_or(own: Option<i64>, settings: usize) -> usize {
+    own.map_or(settings, |own| usize::try_from(own).unwrap_or(0))
+}
+
 /// Locks a workspace for a write and reads it. Every write begins with this.
 pub fn lock(tx: &mut Tx<'_>, id: &WorkspaceId) -> Result<WorkspaceRow, Failure> {
     queries::lock(tx, id)?.ok_or_else(|| Failure::Defect("a write in a workspace that is not there".into()))
@@ -96,6 +130,11 @@ pub fn lock(tx: &mut Tx<'_>, id: &WorkspaceId) -> Result<WorkspaceRow, Failure> 
 /// Reads a workspace.
 pub fn find(tx: &mut Tx<'_>, id: &WorkspaceId) -> Result<Option<WorkspaceRow>, Error> {
     queries::find(tx, id)
+}
+
+/// The refusal for a workspace that is not there.
+pub fn not_found() -> Failure {
+    Failure::refused(ErrorCode::WorkspaceNotFound, "There is no such workspace.")
 }
 
 /// Every workspace.
@@ -118,65 +157,6 @@ pub fn facts(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<Fact>, Error> {
 /// One workspace's facts.
 pub fn fact(tx: &mut Tx<'_>, ring: &Ring, id: &WorkspaceId) -> Result<Option<Fact>, Error> {
     Ok(queries::find(tx, id)?.map(|row| Fact::Workspace(row.facts(ring))))
-}
-
-/// What the first start made.
-pub struct FirstStart {
-    /// The workspace.
-    pub workspace_id: WorkspaceId,
-    /// Its owner.
-    pub owner_id: PrincipalId,
-    /// The owner's key, if it was made here; a key from the settings is known already.
-    pub admin_api_key: Option<Secret>,
-}
-
-/// A workspace to be made.
-pub struct NewWorkspace {
-    /// What people call it.
-    pub name: String,
-    /// How many people it may have.
-    pub seats: i64,
-    /// The day of the month on which its credits begin anew, and the IANA name of its zone.
-    pub billing: (i64, String),
-    /// The owner's e-mail.
-    pub owner_email: String,
-    /// The owner's key, if it is given.
-    pub admin_api_key: Option<Secret>,
-}
-
-/// Makes a workspace with an owner and the owner's key. With `only_first`, does nothing where there is a workspace.
-pub async fn create(app: &Arc<App>, new: NewWorkspace, only_first: bool) -> Result<Option<FirstStart>, Failure> {
-    let workspace_id = WorkspaceId::from_random(app.entropy.id());
-    let (id, name, seats, billing) = (workspace_id.clone(), new.name.clone(), new.seats, new.billing.clone());
-    let open = move |app: &App, tx: &mut Tx<'_>| {
-        if only_first && queries::any(tx)? {
-            return Ok(None);
-        }
-        let mut row = WorkspaceRow {
-            id: id.to_string(),
-            tag: Format::tag(app.entropy.stream()),
-            name: name.clone(),
-            seats,
-            billing_day: billing.0,
-            billing_zone: billing.1.clone(),
-            created_at: app.clock.now().0,
-            ..WorkspaceRow::default()
-        };
-        row.reseal(&app.ring);
-        queries::insert(tx, &row)?;
-        Ok(Some(row))
-    };
-    let operation = move |m: &mut Mutation<'_, '_>| {
-        m.workspace_changed();
-        let (id, name) = (m.workspace.id.clone(), m.workspace.name.clone());
-        m.audit("Workspace Creation", Target::new("workspace", &id, &name), json!({ "seats": seats }));
-        groups::create_default(m)?;
-        let owner = members::add(m, &new.owner_email, "", members::SeatType::WorkspaceAdmin, true)?;
-        let secret = keys::create_for_owner(m, &owner, new.admin_api_key.as_ref())?;
-        Ok(Made::with_secret(owner, secret))
-    };
-    let made = mutation::write(app, workspace_id.clone(), Caller::system(), None, open, operation).await?;
-    Ok(made.map(|made| FirstStart { workspace_id, owner_id: made.value, admin_api_key: made.secret }))
 }
 
 /// Statement and arguments that wait until no write of a workspace is under way.

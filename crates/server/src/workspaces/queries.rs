@@ -3,11 +3,12 @@
 use super::WorkspaceRow;
 use crate::store::{Arg, Error, Row, Tx};
 use stead_api::id::WorkspaceId;
+use stead_api::workspace::WorkspacePolicies;
 
 macro_rules! columns {
     () => {
         "id, tag, name, seats, is_disabled, third_party_disable_allowed, billing_day, billing_zone, created_at, audit_seq, \
-         audit_head, version, seal"
+         audit_head, version, seal, max_accounts, max_keys_per_account, policies"
     };
 }
 
@@ -26,10 +27,18 @@ fn read(row: &Row) -> Result<WorkspaceRow, Error> {
         audit_head: row.get(10)?,
         version: row.get(11)?,
         seal: row.get(12)?,
+        max_accounts: row.get(13)?,
+        max_keys_per_account: row.get(14)?,
+        policies: policies(&row.get::<String>(15)?),
     })
 }
 
-fn args(row: &WorkspaceRow) -> [Arg; 13] {
+/// Policies that can't be read are none; then the seal, which is over what was read, doesn't fit, either.
+fn policies(text: &str) -> WorkspacePolicies {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn args(row: &WorkspaceRow) -> [Arg; 16] {
     [
         row.id.as_str().into(),
         row.tag.as_str().into(),
@@ -44,6 +53,9 @@ fn args(row: &WorkspaceRow) -> [Arg; 13] {
         row.audit_head.clone().into(),
         row.version.into(),
         row.seal.clone().into(),
+        row.max_accounts.into(),
+        row.max_keys_per_account.into(),
+        serde_json::json!(row.policies).to_string().into(),
     ]
 }
 
@@ -62,6 +74,16 @@ pub(super) fn all(tx: &mut Tx<'_>) -> Result<Vec<WorkspaceRow>, Error> {
     tx.all(concat!("SELECT ", columns!(), " FROM workspaces ORDER BY id"), &[], read)
 }
 
+/// A page, the oldest first, of those that come after a place.
+pub(super) fn page(tx: &mut Tx<'_>, after: (i64, &str), limit: i64) -> Result<Vec<WorkspaceRow>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM workspaces WHERE created_at > $1 OR (created_at = $1 AND id > $2) ORDER BY created_at, id LIMIT $3"
+    );
+    tx.all(sql, &[after.0.into(), after.1.into(), limit.into()], read)
+}
+
 /// Whether there is a workspace. Two nodes that start on an empty database take turns here.
 pub(super) fn any(tx: &mut Tx<'_>) -> Result<bool, Error> {
     tx.run("UPDATE change_clock SET seq = seq WHERE bucket = 0", &[])?;
@@ -73,7 +95,7 @@ pub(super) fn insert(tx: &mut Tx<'_>, row: &WorkspaceRow) -> Result<(), Error> {
         concat!(
             "INSERT INTO workspaces (",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
         ),
         &args(row),
     )
@@ -84,7 +106,7 @@ pub(super) fn save(tx: &mut Tx<'_>, row: &WorkspaceRow) -> Result<(), Error> {
     tx.run(
         "UPDATE workspaces SET tag = $2, name = $3, seats = $4, is_disabled = $5, third_party_disable_allowed = $6, \
          billing_day = $7, billing_zone = $8, created_at = $9, audit_seq = $10, audit_head = $11, version = $12, \
-         seal = $13 WHERE id = $1",
+         seal = $13, max_accounts = $14, max_keys_per_account = $15, policies = $16 WHERE id = $1",
         &args(row),
     )
     .map(drop)

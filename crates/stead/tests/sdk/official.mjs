@@ -472,6 +472,16 @@ await check("self-disable is refused to a key that may not, and leaves it valid"
     await verifiesAs("VALID", key.secret);
 });
 
+await check("workspace.setThirdPartyDisablingPolicy rules over the keys' own settings until it is taken back", async () => {
+    const key = await createKey(account, { name: "ruled", permissions: "all", thirdPartyDisableAllowed: true });
+    const disable = () => clientWith(key.secret).workspaces.apiKeys.disable({ apiKeyName: "self" });
+    await admin.workspace.setThirdPartyDisablingPolicy({ thirdPartyDisableAllowed: false });
+    await refused(disable, 403, "authorization_error");
+    await admin.workspace.setThirdPartyDisablingPolicy();
+    await disable();
+    await verifiesAs("DISABLED", key.secret);
+});
+
 await check("self-disable needs the exact word and disables nothing without it", async () => {
     const key = await createKey(account, { name: "spared", permissions: "all" });
     const error = await clientWith(key.secret).workspaces.apiKeys.disable({ apiKeyName: "other" }).catch((reason) => reason);

@@ -425,6 +425,15 @@ with check("self-disable is refused to a key that may not, and leaves it valid")
     refused(call, 403, "authorization_error")
     assert verify(kept.api_key) == "VALID"
 
+with check("workspace.set_third_party_disabling_policy rules over the keys' own settings until it is taken back"):
+    ruled = create_key(account, name="ruled", permissions="all", third_party_disable_allowed=True)
+    call = lambda: client_with(ruled.api_key).workspaces.api_keys.disable(api_key_name="self")
+    admin.workspace.set_third_party_disabling_policy(third_party_disable_allowed=False)
+    refused(call, 403, "authorization_error")
+    admin.workspace.set_third_party_disabling_policy()
+    call()
+    assert verify(ruled.api_key) == "DISABLED"
+
 
 # ---- Errors --------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
--- The tenants. `audit_seq` and `audit_head` are the end of the workspace's audit chain; locking this row comes
+-- The tenants. `policies` is JSON: what the workspace asks of keys. `audit_seq` and `audit_head` are the end of the workspace's audit chain; locking this row comes
 -- first in every write, which makes "count, then insert" right on both engines.
 CREATE TABLE workspaces (
     id TEXT NOT NULL PRIMARY KEY,
@@ -9,12 +9,16 @@ CREATE TABLE workspaces (
     third_party_disable_allowed {bool},
     billing_day {int} NOT NULL,
     billing_zone TEXT NOT NULL,
+    max_accounts {int},
+    max_keys_per_account {int},
+    policies TEXT NOT NULL,
     created_at {int} NOT NULL,
     audit_seq {int} NOT NULL,
     audit_head {bytes} NOT NULL,
     version {int} NOT NULL,
     seal {bytes} NOT NULL
 ) {strict};
+CREATE INDEX workspaces_by_age ON workspaces (created_at, id);
 
 -- People. `groups` is a JSON list of ids: who is in a group is said by the member's own row, under its seal and version.
 -- A removed one stays for ever, so that its id is never used again.
@@ -134,7 +138,8 @@ CREATE INDEX mails_due ON mails (next_at);
 CREATE INDEX mails_by_age ON mails (created_at);
 
 -- API keys; a revoked one stays for ever. `permissions` is a JSON list or NULL for unrestricted, `allowed_ips` a
--- JSON list or NULL for anywhere, `rate_limits` a JSON list or NULL for none. `unrotated_expires_at` is what an undone rotation gives back.
+-- JSON list or NULL for anywhere, `rate_limits` a JSON list or NULL for none. `unrotated_expires_at` is what an undone rotation gives back,
+-- `enabled_at` when it was last enabled again, `exposed_at` when its secret was last reported as public.
 CREATE TABLE api_keys (
     workspace_id TEXT NOT NULL REFERENCES workspaces (id),
     id TEXT NOT NULL,
@@ -162,6 +167,8 @@ CREATE TABLE api_keys (
     rotated_from TEXT,
     rotated_to TEXT,
     unrotated_expires_at {int},
+    enabled_at {int},
+    exposed_at {int},
     version {int} NOT NULL,
     seal {bytes} NOT NULL,
     PRIMARY KEY (workspace_id, id)
