@@ -1,5 +1,6 @@
 //! The one executable: `stead serve` and the commands around it.
 
+mod audit;
 mod serve;
 mod why;
 
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // One sentence with its causes, whatever RUST_BACKTRACE says: the reader runs a service, not a debugger.
             eprintln!("stead: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<audit::CantTell>() { 2 } else { 1 })
         }
     }
 }
@@ -34,6 +35,7 @@ fn run() -> Result<()> {
     runtime.block_on(async {
         match name {
             "serve" => serve::serve(settings(arguments)?).await,
+            "audit" => audit::run(arguments).await,
             "doctor" => examine(settings(arguments)?).await,
             "owner-key" => owner_key(settings(arguments)?).await,
             "rotate-pepper" => rotate_pepper(&settings(arguments)?),
@@ -61,6 +63,7 @@ fn commands() -> Command {
             Command::new("owner-key")
                 .about("Make a new key for the owner and print it; on SQLite while the server is stopped"),
         ))
+        .subcommand(audit::command())
         .subcommand(why::command())
         .subcommand(Command::new("openapi").about("Print the OpenAPI description"))
 }

@@ -4,6 +4,7 @@
 use super::actor::{Gate, pass};
 use super::{Door, reply, routes};
 use crate::app::App;
+use crate::audit::refusals::Called;
 use crate::error::Failure;
 use crate::members::Access;
 use axum::Router;
@@ -27,7 +28,8 @@ pub fn router(app: Arc<App>, door: Door) -> Router {
     for route in
         routes::routes().into_iter().filter(|route| is_served(route.access, door, app.has_verification_listener))
     {
-        let gate = Gate { app: app.clone(), door, access: route.access };
+        let called = Called { route: route.id, method: route.method.to_string(), path: route.path };
+        let gate = Gate { app: app.clone(), door, access: route.access, called };
         router = router.route(route.path, route.handler.layer(from_fn_with_state(gate, pass)));
     }
     router
