@@ -11,6 +11,7 @@ use serde_json::Value;
 use stead_api::account::{
     CreateServiceAccount, CreatedServiceAccount, ServiceAccount, ServiceAccountList, Status, UpdateServiceAccount,
 };
+use stead_api::audit::{AuditChain, AuditLogPage};
 use stead_api::error::{ErrorBody, FieldError, ValidationBody};
 use stead_api::id::{DecisionId, KeyId, LeaseId, PrincipalId};
 use stead_api::key::{
@@ -188,6 +189,17 @@ impl Client {
     pub async fn list_decisions(&self) -> Result<Vec<PastDecision>, Error> {
         let list: PastDecisions = self.call(Method::GET, "/v1/decisions", None::<&()>).await?;
         Ok(list.decisions)
+    }
+
+    /// A page of the audit log, newest first. `query` are the filters by name, as in `("actor_uid", "usr_…")`.
+    pub async fn list_audit_logs(&self, query: &[(&str, &str)]) -> Result<AuditLogPage, Error> {
+        let url = reqwest::Url::parse_with_params(&format!("{}/v1/workspace/audit-logs", self.base_url), query);
+        self.send(self.http.get(url.map_err(no_answer)?)).await
+    }
+
+    /// Whether every entry of the audit log is there and as it was written.
+    pub async fn check_audit_chain(&self) -> Result<AuditChain, Error> {
+        self.call(Method::GET, "/v1/workspace/audit-logs/chain", None::<&()>).await
     }
 
     /// The key that makes this call.

@@ -15,7 +15,7 @@ on_both_stores! {
 }
 
 /// How a route is called so that it would succeed: path with real ids, and a body.
-fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
+pub(crate) fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
     let path = route.path.replace("{service_account_user_id}", &key.account).replace("{api_key_id}", &key.id);
     let path = path.replace("{lease_id}", "lea_0000000000000000000000");
     let path = path.replace("{decision_id}", "dec_0000000000000000000000");
@@ -39,7 +39,9 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         | "forward_auth"
         | "ext_authz_check"
         | "metrics"
-        | "openapi" => Value::Null,
+        | "openapi"
+        | "list_audit_logs"
+        | "check_audit_chain" => Value::Null,
         "create_service_account" | "create_service_account_api_key" => json!({"name": "made"}),
         "update_service_account" | "update_service_account_api_key" => json!({"name": "changed"}),
         "rotate_service_account_api_key" | "simulate_api_key" => json!({}),

@@ -92,6 +92,13 @@ async fn every_call_of_the_client_works_on_the_real_server() {
     client.delete_service_account(&account).await.unwrap();
     assert!(client.list_service_accounts().await.unwrap().is_empty());
 
+    let gone = client.list_audit_logs(&[("activity_name", "Service Account Deletion"), ("limit", "1")]).await.unwrap();
+    assert_eq!((gone.entries.len(), gone.has_more), (1, false));
+    assert_eq!(gone.entries[0].unmapped.target.id, account.as_str());
+    assert_eq!(gone.entries[0].actor.user.uid.as_deref(), Some(me.user_id.as_str()));
+    let chain = client.check_audit_chain().await.unwrap();
+    assert!(chain.verified && chain.entries > 10, "{chain:?}");
+
     let Error::Refused { status, body } = client.get_service_account(&account).await.unwrap_err() else {
         panic!("it is there")
     };

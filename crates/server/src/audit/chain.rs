@@ -8,6 +8,7 @@ use stead_verify::pepper::{Label, Ring};
 pub const MOST: usize = 100;
 
 /// A walk under way.
+#[derive(Clone)]
 pub struct Chain<'a> {
     ring: &'a Ring,
     workspace: &'a str,
@@ -29,28 +30,33 @@ impl<'a> Chain<'a> {
     pub fn take(&mut self, row: &AuditRow) {
         self.seq = self.seq.saturating_add(1);
         if row.seq != self.seq {
-            self.tell(format!("row {} is missing", self.seq));
+            self.tell(&format!("row {} is missing", self.seq));
             self.seq = row.seq;
             // What stood between is unknown, so this row's seal, which covers the one before it, can't be checked.
         } else if !self.ring.is_sealed(Label::Audit, &row.sealed_bytes(self.workspace, &self.head), &row.hash) {
-            self.tell(format!("row {} was edited or replaced", self.seq));
+            self.tell(&format!("row {} was edited or replaced", self.seq));
         }
         if let Some(saved) = self.saved.filter(|saved| saved.seq == row.seq)
             && saved.hash != crate::seal::hex(&row.hash)
         {
-            self.tell(format!("row {} is another than when the head was saved", row.seq));
+            self.tell(&format!("row {} is another than when the head was saved", row.seq));
         }
         self.head.clone_from(&row.hash);
+    }
+
+    /// Whether something is wrong already.
+    pub fn is_broken(&self) -> bool {
+        self.told > 0
     }
 
     /// Ends the walk: the last row must be the one that the workspace's own row names. Tells what is wrong; nothing if
     /// the log is whole.
     pub fn end(mut self, seq: i64, head: &[u8]) -> Vec<String> {
         if (self.seq, &*self.head) != (seq, head) {
-            self.tell(format!("ends at row {}, but row {seq} was its end", self.seq));
+            self.tell(&format!("ends at row {}, but row {seq} was its end", self.seq));
         }
         if let Some(saved) = self.saved.filter(|saved| saved.seq > self.seq) {
-            self.tell(format!("ends at row {}, but had {} rows when the head was saved", self.seq, saved.seq));
+            self.tell(&format!("ends at row {}, but had {} rows when the head was saved", self.seq, saved.seq));
         }
         if self.told > self.problems.len() {
             let more = self.told - self.problems.len();
@@ -60,7 +66,7 @@ impl<'a> Chain<'a> {
         self.problems
     }
 
-    fn tell(&mut self, what: String) {
+    fn tell(&mut self, what: &str) {
         self.told += 1;
         if self.problems.len() < MOST {
             self.problems.push(format!("audit log of {}: {what}", self.workspace));

@@ -1,6 +1,6 @@
 //! The whole log for the command line: checked, or written out. Reads only, and works beside a running server.
 
-use super::{AuditRow, Filter, ocsf, walk};
+use super::{AuditRow, Filter, broken_end, ocsf, walk};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::store::{Error, Location, Store, Tx};
@@ -79,7 +79,8 @@ fn look(
     for row in workspaces::all(tx)?.into_iter().filter(|row| is_wanted(&row.id)) {
         let saved = scope.saved.as_ref().and_then(|heads| heads.get(&row.id));
         let id = row.id();
-        let problems = walk(tx, ring, &row, saved, |entry| take(&id, entry))?;
+        let mut problems = walk(tx, ring, &row, saved, |entry| take(&id, entry))?;
+        problems.extend(broken_end(ring, &row));
         let head = AuditHead { seq: row.audit_seq, hash: seal::hex(&row.audit_head) };
         checked.push(Checked { workspace: row.id, head, problems });
     }

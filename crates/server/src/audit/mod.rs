@@ -137,11 +137,14 @@ fn walk<E: From<Error>>(
         chain.take(&row);
         take(&row)
     })?;
-    let mut problems = chain.end(workspace.audit_seq, &workspace.audit_head);
-    if !workspace.is_sealed(ring) {
-        problems.push(format!("workspace {}: its row was changed behind the server's back", workspace.id));
-    }
-    Ok(problems)
+    Ok(chain.end(workspace.audit_seq, &workspace.audit_head))
+}
+
+/// What is wrong with the row that names a chain's end.
+fn broken_end(ring: &Ring, workspace: &WorkspaceRow) -> Option<String> {
+    let told =
+        || format!("workspace {}: its row, which names the end, was changed behind the server's back", workspace.id);
+    (!workspace.is_sealed(ring)).then(told)
 }
 
 /// Statement and arguments that find a certain row.
@@ -207,10 +210,11 @@ pub async fn chain(app: &Arc<App>, workspace: WorkspaceId) -> Result<AuditChain,
         let row =
             workspaces::find(tx, &workspace)?.ok_or_else(|| Failure::Defect("a key without a workspace".into()))?;
         let mut entries = 0;
-        let problems = walk(tx, &worker.ring, &row, None, |_| -> Result<(), Error> {
+        let mut problems = walk(tx, &worker.ring, &row, None, |_| -> Result<(), Error> {
             entries += 1;
             Ok(())
         })?;
+        problems.extend(broken_end(&worker.ring, &row));
         Ok(AuditChain { entries, head: seal::hex(&row.audit_head), verified: problems.is_empty(), problems })
     };
     app.store.read(read).await

@@ -84,10 +84,8 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller, Query(query): Que
         is_of_nothing |= name.chars().count() > LONGEST_NAME || name.contains(char::is_control);
         filter.activity = Some(name.to_owned());
     }
-    let (entries, next) = match is_of_nothing {
-        true => (Vec::new(), None),
-        false => super::list(&app, workspace.clone(), filter, limit).await?,
-    };
+    let (entries, next) =
+        if is_of_nothing { (Vec::new(), None) } else { super::list(&app, workspace.clone(), filter, limit).await? };
     let next_cursor = next.map(|(at, seq)| {
         let place = format!("{at}.{seq}");
         format!("{place}.{}", bound(&place))

@@ -162,7 +162,7 @@ fn authenticate(app: &App, presented: &str, peer: Option<IpAddr>, access: Access
     // Nothing is charged, so it never has to wait for credits.
     match attempt(app, presented, &ask, Manner::default())? {
         Attempt::Decided(verdict) => Ok(verdict),
-        _ => Err(Failure::Defect("a caller is charged".into())),
+        Attempt::Short(_) => Err(Failure::Defect("a caller is charged".into())),
     }
 }
 
