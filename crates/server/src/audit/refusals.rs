@@ -277,9 +277,13 @@ fn describe(m: &mut Mutation<'_, '_>, key: &KeyId, refused: &Refused) -> Result<
     let workspace = m.workspace_id();
     let principal = members::principal(m.tx, &workspace, &refused.principal)?;
     let text = |part: fn(&members::Principal) -> &str| principal.as_ref().map(part);
-    let is_person = !matches!(principal, Some(members::Principal::Account(_)));
+    // Who was removed meanwhile is known by the id alone.
+    let kind = principal.as_ref().map(|principal| match principal {
+        members::Principal::Member(_) => "user",
+        members::Principal::Account(_) => "service_account",
+    });
     let mut actor = json!({
-        "type": if is_person { "user" } else { "service_account" },
+        "type": kind,
         "is_admin": principal.as_ref().is_some_and(members::Principal::is_admin),
         "id": refused.principal,
         "name": text(members::Principal::name),

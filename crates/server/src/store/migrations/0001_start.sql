@@ -166,10 +166,11 @@ CREATE TABLE audit_log (
     hash {bytes} NOT NULL,
     PRIMARY KEY (workspace_id, seq)
 ) {keyed};
-CREATE INDEX audit_log_by_time ON audit_log (workspace_id, at, seq);
 CREATE INDEX audit_log_by_actor ON audit_log (workspace_id, actor_id, at, seq);
 CREATE INDEX audit_log_by_activity ON audit_log (workspace_id, activity, at, seq);
 CREATE INDEX audit_log_by_class ON audit_log (workspace_id, class_uid, at, seq);
+-- The last one: of indexes that it holds for equally good, SQLite takes the one that was made first.
+CREATE INDEX audit_log_by_time ON audit_log (workspace_id, at, seq);
 
 -- First outcomes of POSTs with an Idempotency-Key; a secret lies here sealed for a minute.
 CREATE TABLE idempotency (
