@@ -90,13 +90,16 @@ fn end(log: &[AuditRow]) -> (i64, &[u8]) {
 
 fn head(log: &[AuditRow]) -> AuditHead {
     let (seq, hash) = end(log);
-    AuditHead { seq, hash: hash.iter().map(|byte| format!("{byte:02x}")).collect() }
+    let hash = hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    AuditHead { seq, hash }
 }
 
 /// What the check says of rows, where the workspace's own row names an end and a head was saved.
 fn problems(ring: &Ring, workspace: &str, log: &[AuditRow], end: (i64, &[u8]), saved: &AuditHead) -> Vec<String> {
     let mut chain = Chain::new(ring, workspace, Some(saved));
-    log.iter().for_each(|row| chain.take(row));
+    for row in log {
+        chain.take(row);
+    }
     chain.end(end.0, end.1)
 }
 
@@ -116,18 +119,19 @@ fn tamper(deed: Deed, dice: &mut Dice, log: &[AuditRow], other: &[AuditRow]) -> 
     match deed {
         Deed::Edit => match dice.below(12) {
             column @ 0..6 => {
-                let text = &mut texts(&mut rows[place])[column];
-                **text = format!("{{\"forged\":{}}}", dice.next());
+                let texts = texts(&mut rows[place]);
+                *texts[column] = format!("{{\"forged\":{}}}", dice.next());
             }
             column @ 6..11 => {
-                let number = &mut numbers(&mut rows[place])[column - 6];
-                **number = number.wrapping_add(1 + i64::try_from(dice.below(1000)).unwrap());
+                let numbers = numbers(&mut rows[place]);
+                *numbers[column - 6] = numbers[column - 6].wrapping_add(1 + i64::try_from(dice.below(1000)).unwrap());
             }
             _ => rows[place].hash = dice.next().to_be_bytes().repeat(5)[..33].to_vec(),
         },
         Deed::FlipABit => match dice.below(12) {
             column @ 0..6 => {
-                let text = &mut texts(&mut rows[place])[column];
+                let texts = texts(&mut rows[place]);
+                let text = &mut *texts[column];
                 let at = dice.below(text.len());
                 // A low bit, so that it stays text that every store takes.
                 let byte = text.as_bytes()[at] ^ (1 << dice.below(5));
