@@ -5,12 +5,13 @@
 //! - [`secret`]: the full key string: its form, its check, a type that can't be printed
 //! - [`permission`]: the catalogue of what a key may do
 //! - [`error`]: every error code with its HTTP status, in one table
-//! - [`account`], [`key`], [`verify`], [`user`], [`member`], [`group`], [`resource`], [`workspace`]: requests and
-//!   responses of the routes
+//! - [`account`], [`key`], [`verify`], [`user`], [`member`], [`group`], [`resource`], [`audit`], [`workspace`]: requests
+//!   and responses of the routes
 //!
 //! This crate knows nothing of HTTP, of a database or of a decision.
 
 pub mod account;
+pub mod audit;
 pub mod error;
 pub mod group;
 pub mod id;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use stead_api::account::{
     CreateServiceAccount, CreatedServiceAccount, ServiceAccount, ServiceAccountList, Status, UpdateServiceAccount,
 };
+use stead_api::audit::{AuditChain, AuditLogPage};
 use stead_api::error::{ErrorBody, FieldError, ValidationBody};
 use stead_api::id::{DecisionId, KeyId, LeaseId, PrincipalId, WorkspaceId};
 use stead_api::key::{
@@ -285,8 +286,7 @@ impl Client {
 
     /// For the operator: a page of all workspaces. `query` may have `limit` and `cursor`.
     pub async fn list_workspaces(&self, query: &[(&str, &str)]) -> Result<WorkspacePage, Error> {
-        let url = reqwest::Url::parse_with_params(&format!("{}/v1/workspaces", self.base_url), query);
-        self.send(self.http.get(url.map_err(no_answer)?)).await
+        self.query("/v1/workspaces", query).await
     }
 
     /// For the operator: one workspace.
@@ -301,6 +301,16 @@ impl Client {
         change: &UpdateWorkspace,
     ) -> Result<Workspace, Error> {
         self.call(Method::PATCH, &format!("/v1/workspaces/{workspace}"), Some(change)).await
+    }
+
+    /// A page of the audit log, newest first. `query` are the filters by name, as in `("actor_uid", "usr_…")`.
+    pub async fn list_audit_logs(&self, query: &[(&str, &str)]) -> Result<AuditLogPage, Error> {
+        self.query("/v1/workspace/audit-logs", query).await
+    }
+
+    /// Whether every entry of the audit log is there and as it was written.
+    pub async fn check_audit_chain(&self) -> Result<AuditChain, Error> {
+        self.call(Method::GET, "/v1/workspace/audit-logs/chain", None::<&()>).await
     }
 
     /// The key that makes this call.

@@ -1,5 +1,6 @@
 //! [`App`]: everything a request needs, built by one function, in production and in tests alike.
 
+use crate::audit::refusals::Refusals;
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Limits, Shown};
 use crate::error::Failure;
@@ -29,6 +30,7 @@ use stead_api::secret::{Format, Secret};
 use stead_verify::index::KeyIndex;
 use stead_verify::pepper::Ring;
 use stead_verify::permissions::PermissionSet;
+use tokio::sync::Semaphore;
 
 /// The server without its listeners.
 pub struct App {
@@ -52,6 +54,10 @@ pub struct App {
     pub places: Places,
     /// Recent denials.
     pub decisions: Decisions,
+    /// Calls that were refused, on their way to the audit log.
+    pub refusals: Refusals,
+    /// Whoever walks a whole audit log holds it.
+    pub audit_walk: Semaphore,
     /// What a key must hold to ask about others.
     pub may_ask: PermissionSet,
     /// Digests and seals.
@@ -125,6 +131,8 @@ pub async fn build(
         requests: Requests::default(),
         places: Places::default(),
         decisions: Decisions::default(),
+        refusals: Refusals::default(),
+        audit_walk: Semaphore::new(1),
         may_ask: config.catalogue.place(API_KEYS_VERIFY).into_iter().collect(),
         ring,
         operator: config.operator_api_key.as_ref().map(Operator::new),

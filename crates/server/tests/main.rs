@@ -6,6 +6,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is an interface")]
 
 mod accounts;
+mod audit;
+mod audit_tampering;
 mod authorization;
 mod bad_input;
 mod charges;

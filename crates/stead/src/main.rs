@@ -1,5 +1,6 @@
 //! The one executable: `stead serve` and the commands around it.
 
+mod audit;
 mod serve;
 mod why;
 mod workspaces;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // One sentence with its causes, whatever RUST_BACKTRACE says: the reader runs a service, not a debugger.
             eprintln!("stead: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<audit::CantTell>() { 2 } else { 1 })
         }
     }
 }
@@ -36,6 +37,7 @@ fn run() -> Result<()> {
     runtime.block_on(async {
         match name {
             "serve" => serve::serve(settings(arguments)?).await,
+            "audit" => audit::run(arguments).await,
             "doctor" => examine(settings(arguments)?).await,
             "owner-key" => {
                 let workspace = arguments.get_one::<String>("workspace").map(|id| id.as_str().into());
@@ -70,6 +72,7 @@ fn commands() -> Command {
             )
             .arg(Arg::new("workspace").long("workspace").help("Whose owner (ws_…) [the first workspace's]")),
         )
+        .subcommand(audit::command())
         .subcommand(why::command())
         .subcommand(workspaces::command())
         .subcommand(Command::new("openapi").about("Print the OpenAPI description"))

@@ -133,8 +133,9 @@ async fn every_call_of_the_client_works_on_the_real_server() {
     assert_eq!((changed.name.as_str(), changed.policies.disable_idle_after_days), ("ours", Some(90)));
     client.set_third_party_disabling(Some(true)).await.unwrap();
     assert_eq!(client.own_workspace().await.unwrap().third_party_disable_allowed, Some(true));
-    let account =
-        client.create_service_account(&CreateServiceAccount { name: "loose".into(), description: None }).await;
+    let account = client
+        .create_service_account(&CreateServiceAccount { name: "loose".into(), ..CreateServiceAccount::default() })
+        .await;
     let account = account.unwrap().service_account_id;
     let new = CreateApiKey { name: "k".into(), ..CreateApiKey::default() };
     let found = client.create_api_key(&account, &new).await.unwrap();
@@ -162,6 +163,12 @@ async fn every_call_of_the_client_works_on_the_real_server() {
     assert!(matches!(theirs.user().await.unwrap_err(), Error::Refused { status: 401, .. }));
     assert!(matches!(operator.user().await.unwrap_err(), Error::Refused { status: 401, .. }));
     assert!(matches!(client.get_workspace(&id).await.unwrap_err(), Error::Refused { status: 403, .. }));
+    let gone = client.list_audit_logs(&[("activity_name", "Service Account Deletion"), ("limit", "1")]).await.unwrap();
+    assert_eq!((gone.entries.len(), gone.has_more), (1, false));
+    assert_eq!(gone.entries[0].unmapped.target.id, account.as_str());
+    assert_eq!(gone.entries[0].actor.user.uid.as_deref(), Some(me.user_id.as_str()));
+    let chain = client.check_audit_chain().await.unwrap();
+    assert!(chain.verified && chain.entries > 10, "{chain:?}");
 
     let Error::Refused { status, body } = client.get_service_account(&account).await.unwrap_err() else {
         panic!("it is there")

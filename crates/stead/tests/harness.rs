@@ -117,6 +117,20 @@ impl Server {
         &self.launch.admin_key
     }
 
+    /// Runs another command of the executable, with the server's settings, beside it or while it is stopped.
+    pub(crate) fn tool(&self, arguments: &[&str]) -> std::process::Output {
+        let launch = &self.launch;
+        Command::new(env!("CARGO_BIN_EXE_stead"))
+            .args(arguments)
+            .args([OsStr::new("--data-dir"), launch.data_dir.as_os_str()])
+            .current_dir(launch.scratch.path())
+            .env_clear()
+            .envs(launch.settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .output()
+            .expect("the stead executable starts")
+    }
+
     /// Where the server keeps its database and pepper.
     pub(crate) fn data_dir(&self) -> &Path {
         &self.launch.data_dir

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read the real environment and the real clock")]
 
+mod audit;
 mod charges;
 mod client;
 mod conformance;

@@ -1,29 +1,63 @@
-//! The audit log: one row for each change, in the change's own transaction, chained per workspace.
+//! The audit log: one row for each change, in the change's own transaction, chained per workspace; and one for the calls
+//! of a known caller that were refused, merged by the minute.
 //!
 //! A row's hash is a seal over the row and the hash before it, made with the pepper: who can write to the database
 //! but hasn't the pepper can neither edit a row nor chain the rows anew. The workspace's sealed row names the chain's
-//! end, so a cut tail shows, too.
+//! end, so a cut tail shows, too. Nothing is ever taken out of the log.
+//!
+//! - [`activities`]: what can be done, and where OCSF puts it
+//! - [`chain`]: whether the rows are as they were written
+//! - [`refusals`]: calls that were refused, until they are written
+//! - [`ocsf`]: from a row to what goes over the wire; [`csv`]: to a line of a table
+//! - [`examine`]: the whole log, for the command line
 
+pub mod activities;
+pub mod chain;
+pub mod csv;
+pub mod examine;
+mod ocsf;
 mod queries;
+pub mod refusals;
+pub mod routes;
 
+use crate::app::App;
+use crate::error::Failure;
 use crate::seal;
 use crate::store::{Error, Tx};
-use crate::workspaces::WorkspaceRow;
+use crate::workspaces::{self, WorkspaceRow};
+use chain::Chain;
+use serde_json::Value;
+use std::sync::Arc;
+use stead_api::audit::{AuditChain, AuditHead, AuditLogEntry};
 use stead_api::id::{AuditId, WorkspaceId};
+use stead_api::time::Timestamp;
 use stead_verify::pepper::{Label, Ring};
 
+/// `status` of what was done.
+pub const DONE: i64 = 1;
+/// `status` of what was refused.
+pub const FAILED: i64 = 2;
+
 /// A row as it is stored. `actor`, `target` and `details` are JSON.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditRow {
     /// The place in the workspace's chain, from 1.
     pub seq: i64,
     /// Which.
     pub id: String,
-    /// When.
+    /// When it was written.
     pub at: i64,
     /// What was done, by the wire's names (§15.7).
     pub activity: String,
-    /// Who did it, from where.
+    /// Where OCSF puts that.
+    pub class_uid: i64,
+    /// The kind of act within the class.
+    pub activity_id: i64,
+    /// [`DONE`] or [`FAILED`].
+    pub status: i64,
+    /// Who did it: a member's id, or `system`.
+    pub actor_id: String,
+    /// The same in full, and from where.
     pub actor: String,
     /// To what.
     pub target: String,
@@ -34,43 +68,83 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
+    /// A row that is yet to be appended.
+    pub fn new(
+        id: &AuditId,
+        now: Timestamp,
+        activity: &str,
+        status: i64,
+        actor: &Value,
+        target: &Value,
+        details: &Value,
+    ) -> Self {
+        let (class, activity_id) = activities::place(activity);
+        // The server itself has no id, but a kind.
+        let actor_id = actor["id"].as_str().or_else(|| actor["type"].as_str()).unwrap_or_default();
+        Self {
+            seq: 0,
+            id: id.to_string(),
+            at: now.0,
+            activity: activity.to_owned(),
+            class_uid: class.uid(),
+            activity_id,
+            status,
+            actor_id: actor_id.to_owned(),
+            actor: actor.to_string(),
+            target: target.to_string(),
+            details: details.to_string(),
+            hash: Vec::new(),
+        }
+    }
+
     fn sealed_bytes(&self, workspace: &str, before: &[u8]) -> Vec<u8> {
-        let what = (&self.activity, &self.actor, &self.target, &self.details);
-        seal::bytes(&(before, workspace, self.seq, &self.id, self.at, what))
+        let kind = (&self.activity, self.class_uid, self.activity_id, self.status);
+        let what = (kind, &self.actor_id, &self.actor, &self.target, &self.details);
+        seal::bytes(&(seal::hex(before), workspace, self.seq, &self.id, self.at, what))
     }
 }
 
 /// Appends a row to a locked workspace's chain.
 pub fn append(tx: &mut Tx<'_>, ring: &Ring, workspace: &mut WorkspaceRow, mut row: AuditRow) -> Result<(), Error> {
-    row.seq = workspace.audit_seq + 1;
-    row.hash = ring.seal(Label::Audit, &row.sealed_bytes(&workspace.id, &workspace.audit_head)).to_vec();
+    link(ring, &workspace.id, (workspace.audit_seq, &workspace.audit_head), &mut row);
     queries::insert(tx, &workspace.id, &row)?;
     workspace.audit_seq = row.seq;
     workspace.audit_head = row.hash;
     Ok(())
 }
 
+/// Gives a row its number and its seal, as the one after the row with this number and seal.
+pub fn link(ring: &Ring, workspace: &str, (seq, head): (i64, &[u8]), row: &mut AuditRow) {
+    row.seq = seq + 1;
+    row.hash = ring.seal(Label::Audit, &row.sealed_bytes(workspace, head)).to_vec();
+}
+
 /// Walks a workspace's chain and tells what is wrong with it; empty if it is whole.
 pub fn verify(tx: &mut Tx<'_>, ring: &Ring, workspace: &WorkspaceRow) -> Result<Vec<String>, Error> {
-    let (mut seq, mut head, mut wrong) = (0, Vec::new(), Vec::new());
+    walk(tx, ring, workspace, None, |_| Ok(()))
+}
+
+/// The same, beside a head that was saved; hands over each row.
+fn walk<E: From<Error>>(
+    tx: &mut Tx<'_>,
+    ring: &Ring,
+    workspace: &WorkspaceRow,
+    saved: Option<&AuditHead>,
+    mut take: impl FnMut(&AuditRow) -> Result<(), E>,
+) -> Result<Vec<String>, E> {
+    let mut chain = Chain::new(ring, &workspace.id, saved);
     queries::each(tx, &workspace.id, |row| {
-        seq += 1;
-        if row.seq != seq {
-            wrong.push(format!("audit log of {}: row {seq} is missing", workspace.id));
-            seq = row.seq;
-        } else if !ring.is_sealed(Label::Audit, &row.sealed_bytes(&workspace.id, &head), &row.hash) {
-            wrong.push(format!("audit log of {}: row {seq} was edited or replaced", workspace.id));
-        }
-        head = row.hash;
-        Ok(())
+        chain.take(&row);
+        take(&row)
     })?;
-    if (seq, &head) != (workspace.audit_seq, &workspace.audit_head) {
-        wrong.push(format!(
-            "audit log of {}: ends at row {seq}, but row {} was its end",
-            workspace.id, workspace.audit_seq
-        ));
-    }
-    Ok(wrong)
+    Ok(chain.end(workspace.audit_seq, &workspace.audit_head))
+}
+
+/// What is wrong with the row that names a chain's end.
+fn broken_end(ring: &Ring, workspace: &WorkspaceRow) -> Option<String> {
+    let told =
+        || format!("workspace {}: its row, which names the end, was changed behind the server's back", workspace.id);
+    (!workspace.is_sealed(ring)).then(told)
 }
 
 /// Statement and arguments that find a certain row.
@@ -80,5 +154,68 @@ pub fn proof(workspace: &WorkspaceId, seq: i64, id: &AuditId) -> (&'static str, 
 
 /// The last rows of a workspace's log, newest first.
 pub fn recent(tx: &mut Tx<'_>, workspace: &WorkspaceId, limit: i64) -> Result<Vec<AuditRow>, Error> {
-    queries::recent(tx, workspace, limit)
+    queries::page(tx, workspace, &Filter::default(), limit)
+}
+
+/// Which entries of a log.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Not written before.
+    pub from: Option<Timestamp>,
+    /// Not written after.
+    pub to: Option<Timestamp>,
+    /// By this member.
+    pub actor: Option<String>,
+    /// Of the class with this number.
+    pub class_uid: Option<i64>,
+    /// Of this name.
+    pub activity: Option<String>,
+    /// Older than the entry at this place, which is its time and its number.
+    pub before: Option<(i64, i64)>,
+}
+
+impl Filter {
+    /// Whether a row is one of them, wherever it stands.
+    fn takes(&self, row: &AuditRow) -> bool {
+        self.from.is_none_or(|from| row.at >= from.0)
+            && self.to.is_none_or(|to| row.at <= to.0)
+            && self.actor.as_ref().is_none_or(|actor| row.actor_id == *actor)
+            && self.class_uid.is_none_or(|class| row.class_uid == class)
+            && self.activity.as_ref().is_none_or(|activity| row.activity == *activity)
+    }
+}
+
+/// A page of a workspace's log, newest first, and the place of its last entry if there are older ones.
+pub async fn list(
+    app: &Arc<App>,
+    workspace: WorkspaceId,
+    filter: Filter,
+    limit: usize,
+) -> Result<(Vec<AuditLogEntry>, Option<(i64, i64)>), Failure> {
+    let id = workspace.clone();
+    let wanted = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let read = move |tx: &mut Tx<'_>| queries::page(tx, &id, &filter, wanted);
+    let mut rows = app.store.read(read).await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|row| (row.at, row.seq));
+    Ok((rows.iter().map(|row| ocsf::entry(&workspace, row)).collect(), next))
+}
+
+/// Whether a workspace's log is as it was written. Reads all of it: one at a time, so that the other readers stay free.
+pub async fn chain(app: &Arc<App>, workspace: WorkspaceId) -> Result<AuditChain, Failure> {
+    let _turn = app.audit_walk.acquire().await.map_err(|_| Failure::Defect("the walk's semaphore is closed".into()))?;
+    let worker = app.clone();
+    let read = move |tx: &mut Tx<'_>| -> Result<AuditChain, Failure> {
+        let row =
+            workspaces::find(tx, &workspace)?.ok_or_else(|| Failure::Defect("a key without a workspace".into()))?;
+        let mut entries = 0;
+        let mut problems = walk(tx, &worker.ring, &row, None, |_| -> Result<(), Error> {
+            entries += 1;
+            Ok(())
+        })?;
+        problems.extend(broken_end(&worker.ring, &row));
+        Ok(AuditChain { entries, head: seal::hex(&row.audit_head), verified: problems.is_empty(), problems })
+    };
+    app.store.read(read).await
 }

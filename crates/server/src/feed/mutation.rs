@@ -72,6 +72,16 @@ impl Target {
     }
 }
 
+/// An audit row in the making.
+struct Noted {
+    activity: &'static str,
+    /// Who, if it is not the caller.
+    actor: Option<Value>,
+    status: i64,
+    target: Target,
+    details: Value,
+}
+
 /// What an operation has made.
 pub struct Made<T> {
     /// The answer. Kept for retries, so it never holds a secret.
@@ -119,7 +129,7 @@ pub struct Mutation<'a, 't> {
     pub authority: Authority,
     changes: Vec<Change>,
     facts: Vec<Fact>,
-    audit: Vec<(&'static str, Target, Value)>,
+    audit: Vec<Noted>,
     events: Vec<(&'static str, Value)>,
 }
 
@@ -152,7 +162,12 @@ impl Mutation<'_, '_> {
 
     /// Adds a row to the audit log. `activity` is one of the wire's names (§15.7); `details` never holds a secret.
     pub fn audit(&mut self, activity: &'static str, target: Target, details: Value) {
-        self.audit.push((activity, target, details));
+        self.audit.push(Noted { activity, actor: None, status: audit::DONE, target, details });
+    }
+
+    /// Adds a row about what was refused to somebody earlier.
+    pub fn audit_refused(&mut self, activity: &'static str, actor: Value, target: Target, details: Value) {
+        self.audit.push(Noted { activity, actor: Some(actor), status: audit::FAILED, target, details });
     }
 
     /// Tells the workspace's webhooks, once this is committed. `kind` is as in `api_key.created`; `data` never holds a secret.
@@ -175,20 +190,12 @@ impl Mutation<'_, '_> {
             };
         }
         let mut proof = None;
-        let actor = caller.describe(&authority).to_string();
-        for (activity, target, details) in entries {
+        let caller_described = caller.describe(&authority);
+        for Noted { activity, actor, status, target, details } in entries {
             let id = AuditId::from_random(app.entropy.id());
-            let target = json!({ "type": target.kind, "id": target.id, "name": target.name }).to_string();
-            let entry = AuditRow {
-                seq: 0,
-                id: id.to_string(),
-                at: now.0,
-                activity: activity.into(),
-                actor: actor.clone(),
-                target,
-                details: details.to_string(),
-                hash: Vec::new(),
-            };
+            let target = json!({ "type": target.kind, "id": target.id, "name": target.name });
+            let actor = actor.as_ref().unwrap_or(&caller_described);
+            let entry = AuditRow::new(&id, now, activity, status, actor, &target, &details);
             audit::append(tx, &app.ring, &mut row, entry)?;
             proof =
                 Some(Proof { lock: workspaces::touch(&workspace), find: audit::proof(&workspace, row.audit_seq, &id) });

@@ -2,6 +2,7 @@
 
 use super::Door;
 use crate::app::App;
+use crate::audit::refusals::Called;
 use crate::error::Failure;
 use crate::members::{self, Access, Caller, CallerKey, Request as Origin};
 use crate::store::Tx;
@@ -15,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
 use stead_api::error::ErrorCode;
-use stead_api::id::{RequestId, WorkspaceId};
+use stead_api::id::{DIGITS, RequestId, WorkspaceId};
 use stead_api::permission::Catalogue;
 use stead_api::secret::MAX_LENGTH;
 use stead_api::verify::DecisionCode;
@@ -40,6 +41,8 @@ pub struct Gate {
     pub door: Door,
     /// Who may pass.
     pub access: Access,
+    /// To where.
+    pub called: Called,
 }
 
 /// Lets a request through if its key may call the route; the handler finds the [`Caller`]. Who comes first, what
@@ -53,65 +56,96 @@ pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) ->
         request.extensions_mut().insert(Scope(None));
         return next.run(request).await;
     }
-    if gate.access == Access::Operator {
-        return match operator(&gate, &request) {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                next.run(request).await
-            }
-            Err(failure) => failure.into_response(),
-        };
-    }
-    let mut identified = identify(&gate, &request);
-    if let Ok(caller) = &identified
-        && gate.access.is_judged()
+    let (caller, refused) = identify(&gate, &request);
+    let refused = match (&caller, refused) {
         // Writes are judged once more in their own transaction; this answers who may not even read.
-        && let Err(failure) = judge(&gate.app, caller).await
-    {
-        identified = Err(failure);
-    }
-    match identified {
-        Ok(caller) => {
-            request.extensions_mut().insert(Scope(caller.workspace_id().cloned()));
-            request.extensions_mut().insert(caller);
+        (Some(caller), None) if gate.access.is_judged() => judge(&gate.app, caller).await.err(),
+        (_, refused) => refused,
+    };
+    let response = match (&caller, refused) {
+        (Some(caller), None) => {
+            // The operator is in none: no scope is none at all, and not all of them.
+            if let Some(workspace) = caller.workspace_id() {
+                request.extensions_mut().insert(Scope(Some(workspace.clone())));
+            }
+            request.extensions_mut().insert(caller.clone());
             next.run(request).await
         }
-        Err(failure) => failure.into_response(),
+        (_, Some(failure)) => failure.into_response(),
+        (None, None) => Failure::Defect("nobody, and not refused".into()).into_response(),
+    };
+    if gate.access.is_management()
+        && let (Some(caller), Some(failure)) = (&caller, response.extensions().get::<Arc<Failure>>())
+    {
+        gate.app.refusals.note(gate.app.clock.now(), caller, &gate.called, failure);
+    }
+    response
+}
+
+/// Who asks, as far as that is known, and why they are refused, if they are.
+fn identify(gate: &Gate, request: &Request) -> (Option<Caller>, Option<Failure>) {
+    let presented = match credential(request.headers()) {
+        Ok(presented) => presented,
+        Err(failure) => return (None, Some(failure)),
+    };
+    let origin =
+        origin(&gate.called.method, gate.called.path, request.uri().path(), request.headers(), request.extensions());
+    let is_for_operator = gate.access == Access::Operator;
+    if is_for_operator && gate.app.operator.as_ref().is_some_and(|operator| operator.is(presented)) {
+        return (Some(Caller::operator(origin)), None);
+    }
+    let verdict = match authenticate(&gate.app, presented, origin.ip, gate.access) {
+        Ok(verdict) => verdict,
+        Err(failure) => return (None, Some(failure)),
+    };
+    let refused = match verdict.code {
+        // A key that works is known, but may not.
+        DecisionCode::Valid if is_for_operator => {
+            Some(Failure::refused(ErrorCode::Forbidden, "Only the operator of this server may do this."))
+        }
+        DecisionCode::Valid => None,
+        _ => Some(refusal(&gate.app, &verdict)),
+    };
+    match verdict.key {
+        Some(key) => (Some(caller_of(gate, origin, &key)), refused),
+        None => (None, refused.or_else(|| Some(unknown_key()))),
     }
 }
 
-fn identify(gate: &Gate, request: &Request) -> Result<Caller, Failure> {
-    let presented = credential(request.headers())?;
-    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
-    let record = authenticate(&gate.app, presented, peer, gate.access)?;
+fn caller_of(gate: &Gate, origin: Origin, record: &KeyRecord) -> Caller {
     let index = &gate.app.index;
     let key = CallerKey {
         id: record.id(),
-        principal_id: index.principal(&record).id.clone(),
-        workspace_id: index.workspace(&record).id.clone(),
+        principal_id: index.principal(record).id.clone(),
+        workspace_id: index.workspace(record).id.clone(),
     };
-    Ok(Caller::new(key, gate.access, origin(request.headers(), request.extensions())))
+    Caller::new(key, gate.access, origin)
 }
 
-/// Where a request comes from, for the audit log.
-pub fn origin(headers: &HeaderMap, extensions: &Extensions) -> Origin {
+/// Where a request comes from and what it asks for, for the audit log.
+pub fn origin(method: &str, route: &str, path: &str, headers: &HeaderMap, extensions: &Extensions) -> Origin {
     let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     Origin {
         id: extensions.get::<RequestId>().cloned().unwrap_or_else(|| "".into()),
         ip: extensions.get::<Peer>().and_then(|peer| peer.0),
         user_agent: agent.map(|text| text.chars().take(200).collect()),
+        method: method.to_owned(),
+        path: filled(route, path),
     }
 }
 
-/// Lets the operator through. A key that works is known, but may not; everything else is judged as it is anywhere.
-fn operator(gate: &Gate, request: &Request) -> Result<Caller, Failure> {
-    let presented = credential(request.headers())?;
-    if gate.app.operator.as_ref().is_some_and(|operator| operator.is(presented)) {
-        return Ok(Caller::operator(origin(request.headers(), request.extensions())));
-    }
-    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
-    authenticate(&gate.app, presented, peer, Access::AnyKey)?;
-    Err(Failure::refused(ErrorCode::Forbidden, "Only the operator of this server may do this."))
+/// A route's path with the ids that a request's path gives it. Only what has the form of an id of ours: anything else
+/// that somebody puts there may be a secret.
+fn filled(template: &str, path: &str) -> String {
+    let is_id = |text: &str| {
+        let parts = text.split_once('_').filter(|(prefix, digits)| prefix.len() <= 4 && digits.len() == DIGITS);
+        parts.is_some_and(|(prefix, digits)| {
+            prefix.bytes().all(|b| b.is_ascii_lowercase()) && digits.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
+    };
+    let parts = template.split('/').zip(path.split('/').chain(std::iter::repeat("")));
+    let parts = parts.map(|(known, given)| if known.starts_with('{') && is_id(given) { given } else { known });
+    parts.collect::<Vec<_>>().join("/")
 }
 
 /// Judges a caller by the store's present state.
@@ -144,15 +178,12 @@ fn credential(headers: &HeaderMap) -> Result<&str, Failure> {
     }
 }
 
-fn authenticate(app: &App, presented: &str, peer: Option<IpAddr>, access: Access) -> Result<KeyRecord, Failure> {
+fn authenticate(app: &App, presented: &str, peer: Option<IpAddr>, access: Access) -> Result<Verdict, Failure> {
     let ask = Ask { permissions: needed(&app.catalogue, access)?, ip: peer, hop: Hop::Peer, ..Ask::default() };
     // Nothing is charged, so it never has to wait for credits.
-    let Attempt::Decided(verdict) = attempt(app, presented, &ask, Manner::default())? else {
-        return Err(Failure::Defect("a caller is charged".into()));
-    };
-    match verdict {
-        Verdict { code: DecisionCode::Valid, key: Some(key), .. } => Ok(key),
-        denied => Err(refusal(app, &denied)),
+    match attempt(app, presented, &ask, Manner::default())? {
+        Attempt::Decided(verdict) => Ok(verdict),
+        Attempt::Short(_) => Err(Failure::Defect("a caller is charged".into())),
     }
 }
 
@@ -161,4 +192,28 @@ fn needed(catalogue: &Catalogue, access: Access) -> Result<PermissionSet, Failur
     let Some(name) = access.permission() else { return Ok(PermissionSet::EMPTY) };
     let place = catalogue.place(name).ok_or_else(|| Failure::Defect(format!("{name} is in no catalogue")))?;
     Ok(std::iter::once(place).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filled;
+
+    #[test]
+    fn a_path_shows_ids_and_nothing_else() {
+        let template = "/v1/a/{account}/keys/{key}/rotate";
+        let id = "key_0000000000000000000000";
+        assert_eq!(
+            filled(template, &format!("/v1/a/usr_7n42DGM5Tflk9n8mt7Fhc7/keys/{id}/rotate")),
+            format!("/v1/a/usr_7n42DGM5Tflk9n8mt7Fhc7/keys/{id}/rotate")
+        );
+        for hostile in
+            ["stead_0000000000000000000000000000000000000000000000", "hunter2", "", "key_000000000000000000000%", "%00"]
+        {
+            assert_eq!(
+                filled(template, &format!("/v1/a/{hostile}/keys/{id}/rotate")),
+                format!("/v1/a/{{account}}/keys/{id}/rotate")
+            );
+        }
+        assert_eq!(filled(template, "/"), template);
+    }
 }

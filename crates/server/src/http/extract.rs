@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::feed::idempotency::Retry;
 use crate::members::{Caller, Request as Origin};
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -173,7 +173,8 @@ impl<S: Sync> FromRequestParts<S> for Origin {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        Ok(origin(&parts.headers, &parts.extensions))
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        Ok(origin(parts.method.as_str(), route, parts.uri.path(), &parts.headers, &parts.extensions))
     }
 }
 

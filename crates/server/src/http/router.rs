@@ -5,6 +5,7 @@ use super::actor::{Gate, pass};
 use super::routes::Route;
 use super::{Door, reply, routes};
 use crate::app::App;
+use crate::audit::refusals::Called;
 use crate::error::Failure;
 use crate::members::Access;
 use axum::Router;
@@ -26,7 +27,8 @@ const IDS: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderNam
 pub fn router(app: Arc<App>, door: Door) -> Router {
     let mut router = Router::new();
     for route in routes::routes().into_iter().filter(|route| is_served(route, door, app.has_verification_listener)) {
-        let gate = Gate { app: app.clone(), door, access: route.access };
+        let called = Called { route: route.id, method: route.method.to_string(), path: route.path };
+        let gate = Gate { app: app.clone(), door, access: route.access, called };
         router = router.route(route.path, route.handler.layer(from_fn_with_state(gate, pass)));
     }
     router

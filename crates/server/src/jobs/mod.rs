@@ -1,6 +1,7 @@
 //! What happens by itself: telling the store what verification merged, forgetting what is old, following other nodes.
 
 use crate::app::App;
+use crate::audit::refusals;
 use crate::error::Failure;
 use crate::feed::{follow, idempotency};
 use crate::keys::idle;
@@ -24,6 +25,8 @@ const DENIALS: Duration = Duration::from_secs(10);
 const MAILS: Duration = Duration::from_secs(1);
 /// How often keys that nobody uses are looked for: their time is counted in days.
 const IDLE: Duration = Duration::from_hours(1);
+/// How often refused calls of a minute that is over are written to the audit log.
+const REFUSALS: Duration = Duration::from_secs(5);
 const FORGET: Duration = Duration::from_secs(5);
 
 /// The jobs of a running server.
@@ -40,6 +43,8 @@ pub fn start(app: &Arc<App>) -> Jobs {
     let uses = |app: Arc<App>| async move { usage::flush_uses(&app, false).await };
     tasks.spawn(every(CREDITS, app.clone(), stopped.clone(), "save credits", credits));
     tasks.spawn(every(USES, app.clone(), stopped.clone(), "save last uses", uses));
+    let refused = |app: Arc<App>| async move { refusals::write(&app, false).await };
+    tasks.spawn(every(REFUSALS, app.clone(), stopped.clone(), "write refused calls", refused));
     let told = Arc::<Mutex<Told>>::default();
     let denials = move |app: Arc<App>| {
         let told = told.clone();
@@ -68,6 +73,9 @@ pub async fn finish(app: &Arc<App>, jobs: Jobs) {
     jobs.tasks.join_all().await;
     if let Err(failure) = usage::close(app).await {
         tracing::error!("the last uses and credits could not be saved: {failure:?}");
+    }
+    if let Err(failure) = refusals::write(app, true).await {
+        tracing::error!("the last refused calls could not be written to the audit log: {failure:?}");
     }
     if app.traces.is_some() {
         let app = app.clone();

@@ -374,6 +374,21 @@ pub struct Request {
     pub ip: Option<IpAddr>,
     /// What it says it is; cut to 200 characters.
     pub user_agent: Option<String>,
+    /// As in `POST`.
+    pub method: String,
+    /// The route's path, with ids of ours filled in; never the query.
+    pub path: String,
+}
+
+impl Request {
+    /// Adds itself to a caller's description.
+    pub fn describe(&self, actor: &mut Value) {
+        actor["ip"] = json!(self.ip);
+        actor["user_agent"] = json!(self.user_agent);
+        actor["request_id"] = json!(self.id);
+        actor["method"] = json!(self.method);
+        actor["path"] = json!(self.path);
+    }
 }
 
 impl Caller {
@@ -422,6 +437,11 @@ impl Caller {
         self.key.as_ref().map(|key| &key.id)
     }
 
+    /// The request it came with.
+    pub fn request(&self) -> Option<&Request> {
+        self.request.as_ref()
+    }
+
     /// The key's workspace.
     pub fn workspace_id(&self) -> Option<&WorkspaceId> {
         self.key.as_ref().map(|key| &key.workspace_id)
@@ -429,26 +449,24 @@ impl Caller {
 
     /// The caller as the audit log describes it.
     pub fn describe(&self, authority: &Authority) -> Value {
-        let request = self.request.as_ref();
         let Some(key) = &self.key else {
-            let Some(request) = request else { return json!({ "type": "system" }) };
-            return json!({
-                "type": if self.is_operator() { "operator" } else { "guest" },
-                "ip": request.ip,
-                "user_agent": request.user_agent,
-                "request_id": request.id,
-            });
+            let Some(request) = &self.request else { return json!({ "type": "system" }) };
+            let mut actor = json!({ "type": if self.is_operator() { "operator" } else { "guest" } });
+            request.describe(&mut actor);
+            return actor;
         };
-        json!({
+        let mut actor = json!({
             "type": if authority.is_service_account { "service_account" } else { "user" },
+            "is_admin": authority.is_admin,
             "id": key.principal_id,
             "name": authority.name,
             "email": authority.email,
             "key_id": key.id,
-            "ip": request.and_then(|request| request.ip),
-            "user_agent": request.and_then(|request| request.user_agent.as_ref()),
-            "request_id": request.map(|request| &request.id),
-        })
+        });
+        if let Some(request) = &self.request {
+            request.describe(&mut actor);
+        }
+        actor
     }
 }
 

@@ -420,6 +420,32 @@ await check("a string nobody issued is NOT_FOUND or MALFORMED", async () => {
     assert.ok(["NOT_FOUND", "MALFORMED"].includes(code), code);
 });
 
+// ---- The audit log ------------------------------------------------------------------------------------------------------
+
+await check("the audit log comes in pages, with filters, and every field is of its type", async () => {
+    const me = (await admin.user.get()).userId;
+    const first = await admin.workspace.auditLogs.list({ limit: 2, actorUid: me, className: "Entity Management" });
+    assert.equal(first.entries.length, 2);
+    assert.equal(first.hasMore, true);
+    const next = { limit: 2, actorUid: me, className: "Entity Management", cursor: first.nextCursor };
+    const second = await admin.workspace.auditLogs.list(next);
+    for (const entry of [...first.entries, ...second.entries]) {
+        assert.equal(entry.typeUid, entry.classUid * 100 + entry.activityId);
+        assert.equal(entry.actor.user.uid, me);
+        assert.equal(new Date(entry.timeDt).getTime(), entry.time);
+        assert.equal(entry.statusId, 1);
+        assert.ok(entry.httpRequest.url.path.startsWith("/v1/"), JSON.stringify(entry.httpRequest));
+        assert.equal(typeof entry.device.ip, "string");
+    }
+    assert.ok(second.entries[0].time <= first.entries[1].time);
+    const made = await admin.workspace.auditLogs.list({ activityName: "API Key Creation", timeFromUnixMs: 0, timeToUnixMs: Date.now() });
+    assert.ok(made.entries.length > 0 && made.entries.every((entry) => entry.activityName === "API Key Creation"));
+    const later = Date.now() + 3600000;
+    const none = await admin.workspace.auditLogs.list({ timeFromUnixMs: later });
+    assert.deepEqual([none.entries, none.hasMore, none.nextCursor ?? null], [[], false, null]);
+    await refused(() => admin.workspace.auditLogs.list({ cursor: first.nextCursor }), 400, "validation_error");
+});
+
 // ---- Whoami, use and self-disable -------------------------------------------------------------------------------------
 
 function looksLikeAUser(user) {

@@ -391,6 +391,23 @@ with check("a deleted key is gone from the list and verifies as REVOKED"):
     refused(lambda: api_keys.delete(account, bare.key_id), 404, "not_found")
 
 
+# ---- The audit log ---------------------------------------------------------------------------------------------------
+
+with check("the audit log comes in pages, with filters, and every field is of its type"):
+    logs = admin.workspace.audit_logs
+    me = admin.user.get().user_id
+    first = logs.list(limit=2, actor_uid=me, class_name="Entity Management")
+    assert len(first.entries) == 2 and first.has_more
+    second = logs.list(limit=2, actor_uid=me, class_name="Entity Management", cursor=first.next_cursor)
+    for entry in first.entries + second.entries:
+        assert entry.type_uid == entry.class_uid * 100 + entry.activity_id
+        assert entry.actor.user.uid == me
+        assert entry.http_request.url.path.startswith("/v1/"), entry.http_request
+    assert second.entries[0].time <= first.entries[1].time
+    made = logs.list(activity_name="API Key Creation", time_from_unix_ms=0)
+    assert made.entries and all(entry.activity_name == "API Key Creation" for entry in made.entries)
+
+
 # ---- Whoami, use and self-disable ----------------------------------------------------------------------------------
 
 with check("user.get with the owner's key and with a service account's key"):

@@ -219,19 +219,29 @@ CREATE TABLE credit_leases (
 ) {keyed};
 CREATE INDEX credit_leases_by_age ON credit_leases (renewed_at);
 
--- A chain per workspace: `hash` seals the row and the hash before it.
+-- A chain per workspace: `hash` seals the whole row and the hash before it. `class_uid` and `activity_id` are OCSF's, `status`
+-- is 1 for what was done and 2 for what was refused. Pages go by time, newest first, each by the index of its filter.
 CREATE TABLE audit_log (
     workspace_id TEXT NOT NULL REFERENCES workspaces (id),
     seq {int} NOT NULL,
     id TEXT NOT NULL,
     at {int} NOT NULL,
     activity TEXT NOT NULL,
+    class_uid {int} NOT NULL,
+    activity_id {int} NOT NULL,
+    status {int} NOT NULL,
+    actor_id TEXT NOT NULL,
     actor TEXT NOT NULL,
     target TEXT NOT NULL,
     details TEXT NOT NULL,
     hash {bytes} NOT NULL,
     PRIMARY KEY (workspace_id, seq)
 ) {keyed};
+CREATE INDEX audit_log_by_actor ON audit_log (workspace_id, actor_id, at, seq);
+CREATE INDEX audit_log_by_activity ON audit_log (workspace_id, activity, at, seq);
+CREATE INDEX audit_log_by_class ON audit_log (workspace_id, class_uid, at, seq);
+-- The last one: of indexes that it holds for equally good, SQLite takes the one that was made first.
+CREATE INDEX audit_log_by_time ON audit_log (workspace_id, at, seq);
 
 -- First outcomes of POSTs with an Idempotency-Key; a secret lies here sealed for a minute.
 CREATE TABLE idempotency (
