@@ -1,7 +1,7 @@
 //! The audit log over the API: what an entry says, pages and filters, refused calls, and that nothing is left out.
 
 use crate::authorization::{Things, example};
-use crate::harness::{Engine, Key, World, pepper};
+use crate::harness::{Engine, World, pepper};
 use crate::on_both_stores;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -4,6 +4,7 @@ use crate::harness::{DAY, Engine, World, pepper};
 use crate::on_both_stores;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
+use stead_server::members::SeatType::WorkspaceMember;
 use stead_server::{jobs, mail};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,6 +15,7 @@ on_both_stores! {
     a_mail_whose_row_was_changed_goes_to_nobody
     a_refused_invite_sends_nothing
     the_job_sends_what_is_due
+    owners_hear_of_a_key_that_its_holder_disabled
 }
 
 /// What a mail server was given.
@@ -246,6 +248,29 @@ async fn the_job_sends_what_is_due(engine: Engine) {
     }
     jobs::finish(&world.app, jobs).await;
     assert_eq!(sink.taken().len(), 1);
+}
+
+async fn owners_hear_of_a_key_that_its_holder_disabled(engine: Engine) {
+    let sink = Sink::new().await;
+    let world = sink.world(engine).await;
+    let (_, person) = world.person("ann@example.com", WorkspaceMember).await;
+    let machine = world.account_with_key().await;
+    let me = world.get("/v1/user").await["user_id"].as_str().unwrap().to_owned();
+    let own = world.key(&me, json!({"name": "spare"})).await;
+    for (secret, told) in [
+        (person, vec!["ann@example.com", "owner@localhost"]),
+        (machine.secret, vec!["owner@localhost"]),
+        (own.secret, vec!["owner@localhost"]),
+    ] {
+        let path = "/v1/workspaces/api-keys/disable?api_key_name=self";
+        world.call_as(&secret, "POST", path, Value::Null).await.ok();
+        let before = sink.taken().len();
+        mail::send_due(&world.app).await.unwrap();
+        let mut to: Vec<_> = sink.taken()[before..].iter().map(|mail| mail.to.concat()).collect();
+        to.sort();
+        assert_eq!(to, told.iter().map(|email| format!("RCPT TO:<{email}>")).collect::<Vec<_>>());
+        assert!(sink.taken().iter().all(|mail| !mail.text.contains(&secret)));
+    }
 }
 
 /// Two nodes on one store send a mail once.

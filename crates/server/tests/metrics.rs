@@ -60,7 +60,7 @@ fn check_labels(series: &str) {
         let value = value.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
         let is_known = match name {
             "route" => ids.contains(&value),
-            "method" => ["GET", "POST", "PATCH", "DELETE", "other"].contains(&value),
+            "method" => ["GET", "POST", "PUT", "PATCH", "DELETE", "other"].contains(&value),
             "status_class" => ["2xx", "4xx", "5xx"].contains(&value),
             "via" => ["management", "verify", "batch", "forward_auth", "ext_authz"].contains(&value),
             "code" => value.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_'),
