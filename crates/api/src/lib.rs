@@ -5,7 +5,7 @@
 //! - [`secret`]: the full key string: its form, its check, a type that can't be printed
 //! - [`permission`]: the catalogue of what a key may do
 //! - [`error`]: every error code with its HTTP status, in one table
-//! - [`account`], [`key`], [`verify`], [`user`]: requests and responses of the routes
+//! - [`account`], [`key`], [`verify`], [`user`], [`webhook`]: requests and responses of the routes
 //!
 //! This crate knows nothing of HTTP, of a database or of a decision.
 
@@ -18,3 +18,4 @@ pub mod secret;
 pub mod time;
 pub mod user;
 pub mod verify;
+pub mod webhook;

@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::error::Failure;
 use crate::store::{Error, Location, Store, Tx};
-use crate::{accounts, audit, data_dir, keys, members, workspaces};
+use crate::{accounts, audit, data_dir, keys, members, webhooks, workspaces};
 use std::sync::Arc;
 use stead_verify::pepper::Ring;
 
@@ -60,6 +60,9 @@ fn look(tx: &mut Tx<'_>, ring: &Ring) -> Result<Report, Failure> {
     let broken = members::broken_seals(tx, ring)?.into_iter().chain(accounts::broken_seals(tx, ring)?);
     let wrong = broken.map(|id| format!("member {id}: its row was changed behind the server's back"));
     report.note("members and service accounts: every row is as the server wrote it", wrong.collect());
+    let broken = webhooks::broken_seals(tx, ring)?;
+    let wrong = broken.iter().map(|id| format!("webhook {id}: its row was changed behind the server's back"));
+    report.note("webhooks: every row is as the server wrote it", wrong.collect());
     for workspace in workspaces::all(tx)? {
         let wrong = if workspace.is_sealed(ring) {
             Vec::new()

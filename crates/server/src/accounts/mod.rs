@@ -194,6 +194,7 @@ pub async fn create(
         };
         save(m, &mut row)?;
         m.audit("Service Account Creation", row.target(), json!({}));
+        m.event("service_account.created", told(&row));
         let created = Timestamp(row.created_at).seconds();
         let made = CreatedServiceAccount {
             hyphenated: id.clone(),
@@ -248,6 +249,13 @@ pub async fn update(
                 power::check_owner(m, &id)?;
             }
             save(m, &mut row)?;
+            let mut data = told(&row);
+            if old.is_disabled != row.is_disabled {
+                let kind = if row.is_disabled { "service_account.disabled" } else { "service_account.enabled" };
+                m.event(kind, data.clone());
+            }
+            data["changed"] = details.keys().map(String::as_str).collect();
+            m.event("service_account.updated", data);
             m.audit("Service Account Update", row.target(), Value::Object(details));
         }
         let account = read_one(m.app, m.tx, &workspace, &id)?;
@@ -264,6 +272,7 @@ pub async fn delete(app: &Arc<App>, caller: &Caller, id: PrincipalId) -> Result<
         row.deleted_at = Some(m.now.0);
         save(m, &mut row)?;
         m.audit("Service Account Deletion", row.target(), json!({}));
+        m.event("service_account.deleted", told(&row));
         for key in keys::rows_of_principal(m.tx, &workspace, &id)? {
             keys::revoke_row(m, key)?;
         }
@@ -280,6 +289,16 @@ pub fn save(m: &mut Mutation<'_, '_>, row: &mut AccountRow) -> Result<(), Failur
     queries::save(m.tx, &workspace, row)?;
     m.changed(ChangeKind::Account, &row.id, row.version, row.fact(&m.app.ring, &workspace));
     Ok(())
+}
+
+/// What webhooks are told of an account.
+fn told(row: &AccountRow) -> Value {
+    json!({
+        "service_account_user_id": row.id,
+        "name": row.name,
+        "email": row.email,
+        "is_disabled": row.is_disabled,
+    })
 }
 
 fn view(row: &AccountRow, keys: Vec<ApiKey>, last_used: Option<Timestamp>) -> ServiceAccount {

@@ -8,8 +8,9 @@
 use super::mutation::Made;
 use super::queries;
 use crate::error::Failure;
+use crate::seal::{decrypt, encrypt};
 use crate::store::{Error, Tx};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::aead::NONCE_LEN;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use stead_api::error::ErrorCode;
@@ -84,7 +85,7 @@ impl Retry {
             (None, _) => None,
             (Some(_), Some(sealed)) if age < SECRET_SECONDS => Some(open(&key, &sealed)?),
             (Some(key_id), _) => {
-                let message = "The key was made by the first try, and its secret was shown then. Rotate the key to get a new secret.";
+                let message = "The first try made it, and showed its secret then. Rotate it to get a new secret.";
                 let mut refusal = Failure::refused(ErrorCode::SecretAlreadyShown, message);
                 if let Failure::Refused(refusal) = &mut refusal {
                     refusal.key_id = Some(key_id.as_str().into());
@@ -114,27 +115,13 @@ impl Retry {
     }
 }
 
-fn cipher(key: &[u8; 32]) -> Result<LessSafeKey, Failure> {
-    UnboundKey::new(&AES_256_GCM, key)
-        .map(LessSafeKey::new)
-        .map_err(|_| Failure::Defect("an AES key of 32 bytes".into()))
-}
-
 fn seal(key: &[u8; 32], nonce: [u8; NONCE_LEN], secret: &Secret) -> Result<Vec<u8>, Failure> {
-    let mut text = secret.expose().as_bytes().to_vec();
-    cipher(key)?
-        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut text)
-        .map_err(|_| Failure::Defect("a secret could not be sealed".into()))?;
-    Ok([nonce.as_slice(), &text].concat())
+    encrypt(key, nonce, secret.expose().as_bytes())
 }
 
 fn open(key: &[u8; 32], sealed: &[u8]) -> Result<Secret, Failure> {
-    let broken = || Failure::Defect("a sealed secret can't be opened".into());
-    let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(broken)?;
-    let mut text = text.to_vec();
-    let opened = cipher(key)?.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut text);
-    let opened = opened.map_err(|_| broken())?.to_vec();
-    String::from_utf8(opened).map(Secret::new).map_err(|_| broken())
+    let text = decrypt(key, sealed).and_then(|text| String::from_utf8(text.to_vec()).ok());
+    text.map(Secret::new).ok_or_else(|| Failure::Defect("a sealed secret can't be opened".into()))
 }
 
 /// Forgets what is too old: sealed secrets after a minute, outcomes after a day.

@@ -161,17 +161,19 @@ impl Mutation<'_, '_> {
         let Mutation { app, tx, now, workspace: mut row, authority, mut changes, mut facts, audit: entries, events } =
             self;
         let (workspace, bucket) = (row.id(), bucket(&row.id()));
+        let actor = caller.describe(&authority);
+        let has_news = webhooks::enqueue(app, tx, &workspace, now, &actor, events)?;
         if entries.is_empty() {
-            // Nothing was changed: the caller wanted what is there already.
+            // Nothing was changed: the caller wanted what is there already, or time alone has brought events.
             let changed = !changes.is_empty();
             return if changed {
                 Err(Failure::Defect("a change without an audit row".into()))
             } else {
-                Ok(Done { made: Some(made), facts: Vec::new(), revision: None, proof: None })
+                Ok(Done { made: Some(made), facts: Vec::new(), revision: None, proof: None, has_news })
             };
         }
         let mut proof = None;
-        let actor = caller.describe(&authority).to_string();
+        let actor = actor.to_string();
         for (activity, target, details) in entries {
             let id = AuditId::from_random(app.entropy.id());
             let target = json!({ "type": target.kind, "id": target.id, "name": target.name }).to_string();
@@ -189,7 +191,6 @@ impl Mutation<'_, '_> {
             proof =
                 Some(Proof { lock: workspaces::touch(&workspace), find: audit::proof(&workspace, row.audit_seq, &id) });
         }
-        webhooks::enqueue(app, tx, &workspace, now, events)?;
         workspaces::save_end(tx, &app.ring, &mut row)?;
         if changes.iter().any(|change| change.kind == ChangeKind::Workspace.as_str()) {
             facts.insert(0, Fact::Workspace(row.facts(&app.ring)));
@@ -203,7 +204,7 @@ impl Mutation<'_, '_> {
             change.seq = seq;
             queries::append(tx, bucket, now, change)?;
         }
-        Ok(Done { made: Some(made), facts, revision: Some(Revision { bucket, seq: last }), proof })
+        Ok(Done { made: Some(made), facts, revision: Some(Revision { bucket, seq: last }), proof, has_news })
     }
 }
 
@@ -213,6 +214,8 @@ struct Done<T> {
     facts: Vec<Fact>,
     revision: Option<Revision>,
     proof: Option<Proof>,
+    /// Whether webhooks have something to be told.
+    has_news: bool,
 }
 
 impl<T> Provable for Done<T> {
@@ -254,7 +257,7 @@ where
     let worker = app.clone();
     let work = move |tx: &mut Tx<'_>| {
         let app = &*worker;
-        let nothing = Done { made: None, facts: Vec::new(), revision: None, proof: None };
+        let nothing = Done { made: None, facts: Vec::new(), revision: None, proof: None, has_news: false };
         let Some(row) = open(app, tx)? else { return Ok(nothing) };
         let now = app.clock.now();
         let authority = members::authorize(tx, &app.ring, &caller, &row, now)?;
@@ -287,6 +290,9 @@ where
             _ if mirror.store.is_shared() => mirror.progress.wake.notify_one(),
             Some(revision) => mirror.progress.advance(revision.bucket, revision.seq),
             None => {}
+        }
+        if done.has_news {
+            mirror.sender.wake.notify_one();
         }
     };
     match app.store.write(work, committed).await {

@@ -7,6 +7,7 @@ use crate::metrics::denials::{self, Told};
 use crate::store::{Tx, Written};
 use crate::traces::Traces;
 use crate::verify::{credits, usage};
+use crate::webhooks::{notices, sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -19,6 +20,8 @@ const USES: Duration = Duration::from_secs(4);
 /// How often the log is told of denials.
 const DENIALS: Duration = Duration::from_secs(10);
 const FORGET: Duration = Duration::from_secs(5);
+/// How often it is looked for what time has brought: keys that end, credits that go.
+const NOTICES: Duration = Duration::from_secs(60);
 
 /// The jobs of a running server.
 pub struct Jobs {
@@ -44,6 +47,9 @@ pub fn start(app: &Arc<App>) -> Jobs {
     };
     tasks.spawn(every(DENIALS, app.clone(), stopped.clone(), "tell of denials", denials));
     tasks.spawn(every(FORGET, app.clone(), stopped.clone(), "forget", forget));
+    let notices = |app: Arc<App>| async move { notices::run(&app).await };
+    tasks.spawn(every(NOTICES, app.clone(), stopped.clone(), "tell of what time brings", notices));
+    tasks.spawn(sender::run(app.clone(), stopped.clone()));
     if app.store.is_shared() {
         tasks.spawn(follow::follow(app.clone(), stopped));
     }

@@ -1,7 +1,9 @@
 //! Rotation: a successor now, the old key later. The successor inherits everything and shares the lineage, so limits,
 //! usage and history go on.
 
-use super::{KeyRow, NewKey, addressed_key, insert, made, mint, power, queries, revoke_row, save, standing, view};
+use super::{
+    KeyRow, NewKey, addressed_key, insert, made, mint, power, queries, revoke_row, save, standing, told, view,
+};
 use crate::app::App;
 use crate::error::Failure;
 use crate::feed::idempotency::Retry;
@@ -61,6 +63,8 @@ pub async fn rotate(
             old.target(),
             json!({ "rotated_to": successor.id, "expires_at": { "from": old.unrotated_expires_at, "to": ends } }),
         );
+        m.event("api_key.created", told(&successor));
+        m.event("api_key.rotated", told(&old));
         let used = queries::last_used(m.tx, &m.workspace.id(), &id)?;
         let rotation = Rotation {
             rotated_from: id.clone(),
@@ -123,6 +127,9 @@ pub async fn undo(
             old.target(),
             json!({ "rotation_undone": successor_id, "expires_at": { "from": shortened, "to": old.expires_at } }),
         );
+        let mut data = told(&old);
+        data["changed"] = json!(["rotated_to", "expires_at"]);
+        m.event("api_key.updated", data);
         if let Some(successor) = successor.filter(|successor| successor.revoked_at.is_none()) {
             revoke_row(m, successor)?;
         }
