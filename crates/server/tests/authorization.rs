@@ -19,6 +19,8 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
     let path = route.path.replace("{service_account_user_id}", &key.account).replace("{api_key_id}", &key.id);
     let path = path.replace("{lease_id}", "lea_0000000000000000000000");
     let path = path.replace("{decision_id}", "dec_0000000000000000000000");
+    let path = path.replace("{webhook_id}", "whk_0000000000000000000000");
+    let path = path.replace("{event_id}", "evt_0000000000000000000000");
     let body = match route.id {
         "list_service_accounts"
         | "get_service_account"
@@ -34,6 +36,12 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         | "get_decision"
         | "list_decisions"
         | "release_lease"
+        | "list_webhooks"
+        | "get_webhook"
+        | "delete_webhook"
+        | "test_webhook"
+        | "list_webhook_deliveries"
+        | "redeliver_webhook_event"
         | "health"
         | "ready"
         | "forward_auth"
@@ -42,7 +50,11 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         | "openapi" => Value::Null,
         "create_service_account" | "create_service_account_api_key" => json!({"name": "made"}),
         "update_service_account" | "update_service_account_api_key" => json!({"name": "changed"}),
-        "rotate_service_account_api_key" | "simulate_api_key" => json!({}),
+        "rotate_service_account_api_key" | "simulate_api_key" | "rotate_webhook_secret" => json!({}),
+        "create_webhook" => {
+            json!({"settings": {"auth_type": "hmac", "name": "made", "webhook_url": "https://example.com/"}})
+        }
+        "update_webhook" => json!({"is_disabled": false, "name": "changed"}),
         "verify_api_key" => json!({"api_key": key.secret}),
         "verify_api_keys" => json!({"requests": [{"api_key": key.secret}]}),
         "disable_own_api_key" => return Some((format!("{path}?api_key_name=self"), Value::Null)),
