@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use stead_api::webhook::EVENTS;
 use stead_server::members::SeatType;
-use stead_server::webhooks::{notices, sender, transport::Outward};
+use stead_server::webhooks::{notices, sender};
 
 on_both_stores! {
     a_webhook_is_made_read_changed_and_deleted
@@ -578,7 +578,8 @@ async fn a_receiver_that_hangs_holds_nobody_up(engine: Engine) {
     for n in 0..20 {
         world.account(&format!("a{n}")).await;
     }
-    let outward = Outward { timeout: Duration::from_millis(500), ..world.app.sender.outward.clone() };
+    let mut outward = world.app.sender.outward.clone();
+    outward.timeout = Duration::from_millis(500);
     let started = Instant::now();
     let mut count = 0;
     while receiver.take().len() + count < 20 {

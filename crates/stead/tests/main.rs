@@ -12,4 +12,5 @@ mod power_cut;
 mod proxies;
 mod slow_clients;
 mod torture;
+mod webhooks;
 mod why;

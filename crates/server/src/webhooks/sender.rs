@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 const MOST: usize = 64;
 const MOST_OF_ONE: usize = 4;
 /// So long a claim lasts, in seconds: longer than any attempt.
-const CLAIM: i64 = 60;
+const CLAIM: i64 = 30;
 /// How often it is looked for what has become due.
 const LOOK: Duration = Duration::from_secs(1);
 /// Webhooks that are looked at in one turn.
@@ -290,7 +290,7 @@ pub async fn run(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     if !app.store.is_shared()
         && let Err(failure) = free_claims(&app).await
     {
-        tracing::warn!("what was under way at the last end waits for a minute: {failure:?}");
+        tracing::warn!("what was under way at the last end waits for half a minute: {failure:?}");
     }
     let mut round = Round::default();
     let mut sending: JoinSet<Attempt> = JoinSet::new();
