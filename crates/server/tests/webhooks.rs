@@ -387,8 +387,8 @@ async fn of_what_was_changed_others_are_told_in_order_and_signed(engine: Engine)
     let ids: BTreeSet<_> = heard.iter().map(Heard::id).collect();
     assert_eq!(ids.len(), heard.len());
     // Who did it, and why.
-    let created = heard.iter().find(|one| one.kind() == "api_key.created").unwrap();
-    let data = &created.body["data"];
+    let created = heard.iter().find(|one| one.kind() == "api_key.created" && one.body["data"]["api_key_id"] == key.id);
+    let data = &created.unwrap().body["data"];
     assert_eq!((&data["actor"]["type"], &data["actor"]["id"]), (&json!("user"), &me));
     assert_eq!(data["expires_at"], START.seconds() + 5 * DAY);
     assert_eq!((&data["name"], &data["service_account_user_id"]), (&json!("deploy"), &json!(account)));
@@ -518,20 +518,22 @@ async fn a_receiver_that_is_down_for_three_days_gets_everything_in_order(engine:
 async fn what_is_given_up_is_a_dead_letter_that_can_be_sent_again(engine: Engine) {
     let world = world(engine).await;
     let receiver = Receiver::new().await;
-    receiver.answers(|_| 500);
     let hook = hook(&world, &receiver).await;
+    // It has worked before, else it would be disabled after ten failures.
+    world.call("POST", &format!("{}/test", hook.path()), json!({})).await.ok();
+    send_all(&world).await;
+    receiver.take();
+    receiver.answers(|_| 500);
     let account = world.account("ci").await;
     let mut attempts = 0;
     for _ in 0..100 {
         attempts += send_all(&world).await;
         world.clock.advance(3600);
     }
-    assert_eq!(
-        attempts, 9,
-        "0, 30 s, 2 min, 8 min, 30 min, 2 h, 6 h, 24 h, 48 h, and the end of the third day, by the hour"
-    );
+    // At once, after 30 s, 2 min, 8 min, 30 min, 2 h, 6 h, 24 h and 24 h, and at the end of the third day.
+    assert_eq!(attempts, 10);
     let dead = deliveries(&world, &hook, "dead").await;
-    assert_eq!((dead.len(), &dead[0]["attempts"], &dead[0]["next_attempt_at_unix"]), (1, &json!(9), &Value::Null));
+    assert_eq!((dead.len(), &dead[0]["attempts"], &dead[0]["next_attempt_at_unix"]), (1, &json!(10), &Value::Null));
     let lost = receiver.take();
     assert!(lost.iter().all(|one| one.raw == lost[0].raw));
     receiver.answers(|_| 200);
@@ -581,21 +583,24 @@ async fn a_receiver_that_hangs_holds_nobody_up(engine: Engine) {
     let mut outward = world.app.sender.outward.clone();
     outward.timeout = Duration::from_millis(500);
     let started = Instant::now();
-    let mut count = 0;
-    while receiver.take().len() + count < 20 {
-        count += deliveries(&world, &fine, "delivered").await.len() - count;
+    let mut passes = 0;
+    while deliveries(&world, &fine, "delivered").await.len() < 20 {
         sender::pass(&world.app, &outward).await.unwrap();
+        passes += 1;
+        if passes == 1 {
+            // Neither stands in the other's way.
+            assert_eq!(deliveries(&world, &fine, "delivered").await.len(), 4);
+            for (hook, why) in [(&hung, "timeout"), (&nobody, "connection_failed")] {
+                let failed = deliveries(&world, hook, "failed").await;
+                assert!(failed.len() == 4 && failed.iter().all(|one| one["last_error"] == why), "{failed:?}");
+                assert_eq!(failed[0]["last_response_status"], Value::Null);
+            }
+        }
         assert!(started.elapsed() < Duration::from_secs(20));
     }
-    let failed = deliveries(&world, &hung, "failed").await;
-    assert!(!failed.is_empty() && failed.iter().all(|one| one["last_error"] == "timeout"), "{failed:?}");
-    assert_eq!(failed[0]["last_response_status"], Value::Null);
-    let refused =
-        deliveries(&world, &nobody, "failed").await.into_iter().chain(deliveries(&world, &nobody, "dead").await);
-    assert!(refused.clone().count() > 0);
-    for one in refused {
-        assert!(one["last_error"] == "connection_failed" || one["last_error"] == "webhook_disabled", "{one}");
-    }
+    assert_eq!((passes, receiver.take().len()), (5, 20));
+    // A pass lasts as long as its slowest, and no longer.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 async fn a_webhook_that_only_fails_is_disabled_by_itself(engine: Engine) {

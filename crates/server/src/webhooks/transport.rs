@@ -111,8 +111,6 @@ async fn addresses(outward: &Outward, target: &Target) -> Result<Vec<SocketAddr>
             // In a task of its own, which keeps the place until the resolver has answered, however long we wait.
             let lookup = tokio::spawn(async move {
                 let _permit = permit;
-                // The root's dot, which no URL has here: else the resolver would try the machine's own domains, too.
-                let name = if name.contains('.') { format!("{name}.") } else { name };
                 let found = tokio::net::lookup_host((name, port)).await;
                 found.map(|found| found.map(|address| address.ip()).collect())
             });

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 /// What must not be taken for a webhook's URL where the operator has allowed nothing.
 const REFUSED: &[&str] = &[
@@ -222,6 +223,7 @@ const TAKEN: &[(&str, &str, u16, &str)] = &[
     ("HTTPS://Example.COM/Hook", "example.com", 443, "/Hook"),
     ("https://example.com:443/", "example.com", 443, "/"),
     ("https://example.com:8443/a?b=c", "example.com:8443", 8443, "/a?b=c"),
+    ("https://example.com//evil.example/x", "example.com", 443, "//evil.example/x"),
     ("https://example.com?x=1", "example.com", 443, "/?x=1"),
     ("https://example.com/?next=http://127.0.0.1/", "example.com", 443, "/?next=http://127.0.0.1/"),
     ("https://example.com/@evil", "example.com", 443, "/@evil"),
@@ -302,4 +304,43 @@ fn an_operator_opens_networks_and_nothing_else() {
     let public = Target::parse("https://example.com/", &Allowed::default()).unwrap();
     assert!(public.check("8.8.8.8".parse().unwrap(), &Allowed::default()).is_ok());
     assert!(public.check("127.0.0.1".parse().unwrap(), &Allowed::default()).is_err());
+}
+
+proptest! {
+    /// What is read here another reader reads alike: a URL of the tables with a few characters changed.
+    #[test]
+    fn no_url_has_two_readings(
+        at in 0..TAKEN.len() + REFUSED.len(),
+        edits in prop::collection::vec((0_usize..80, 0_u8..3, prop::sample::select(&b"/:@?#.[]%\\0123456789xaX-_~&=+,;!'()*$ \t\n\r"[..])), 0..4),
+    ) {
+        let base = TAKEN.get(at).map_or_else(|| REFUSED[at - TAKEN.len()], |(url, ..)| url);
+        let mut url: Vec<char> = base.chars().collect();
+        for (place, edit, byte) in edits {
+            let place = place.min(url.len());
+            match edit {
+                0 => url.insert(place, char::from(byte)),
+                1 if place < url.len() => drop(url.remove(place)),
+                _ if place < url.len() => url[place] = char::from(byte),
+                _ => {}
+            }
+        }
+        let url: String = url.into_iter().collect();
+        let Ok(target) = Target::parse(&url, &Allowed::default()) else { return Ok(()) };
+        let read: http::Uri = url.parse().expect("another reader reads it, too");
+        let host = read.host().unwrap().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        match &target.host {
+            Host::Name(name) => prop_assert_eq!(name, &host),
+            Host::Address(address) => {
+                prop_assert_eq!(Ok(*address), host.parse::<IpAddr>());
+                prop_assert!(is_public(*address), "{}", address);
+            }
+        }
+        prop_assert_eq!(read.port_u16().unwrap_or(443), target.port);
+        prop_assert!(PORTS.contains(&target.port) && target.is_https);
+        prop_assert_eq!(read.path_and_query().map_or("/", |path| path.as_str()), &target.path);
+        // And it can be asked for.
+        let asked: http::Uri = target.path.parse().unwrap();
+        prop_assert_eq!(asked.path_and_query().unwrap().as_str(), &target.path);
+        prop_assert!(asked.host().is_none());
+    }
 }
