@@ -37,8 +37,8 @@ impl Heard {
         let (time, mac) = header.strip_prefix("t=").unwrap().split_once(",v0=").unwrap();
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let made = hmac::sign(&key, format!("{time}.{}", self.raw).as_bytes());
-        let made: String = made.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        mac == made
+        let digits = made.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        mac == digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect::<String>()
     }
 }
 

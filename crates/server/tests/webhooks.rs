@@ -87,7 +87,7 @@ async fn deliveries(world: &World, hook: &Hook, status: &str) -> Vec<Value> {
 }
 
 /// Moves the clock to when the next attempt is due.
-async fn wait(world: &World, seconds: i64) {
+fn wait(world: &World, seconds: i64) {
     world.clock.advance(seconds + seconds / 10 + 1);
 }
 
@@ -458,7 +458,7 @@ async fn a_failure_is_tried_again_with_the_same_bytes_and_holds_up_its_own_key_a
     for seconds in [30, 120, 480] {
         world.clock.advance(seconds - 2);
         assert_eq!(send_all(&world).await, 0, "before {seconds}");
-        wait(&world, 2 + seconds / 10).await;
+        wait(&world, 2 + seconds / 10);
         assert_eq!(send_all(&world).await, 1, "after {seconds}");
         let again = receiver.take();
         assert_eq!((again[0].raw.as_str(), again[0].id()), (lost.raw.as_str(), lost.id()));
@@ -469,7 +469,7 @@ async fn a_failure_is_tried_again_with_the_same_bytes_and_holds_up_its_own_key_a
         assert_eq!(deliveries(&world, &hook, "failed").await[0]["attempts"], tries);
     }
     receiver.answers(|_| 204);
-    wait(&world, 1800).await;
+    wait(&world, 1800);
     assert_eq!(send_all(&world).await, 2);
     assert_eq!(kinds(&receiver.take()), ["api_key.created", "api_key.updated"]);
     assert!(deliveries(&world, &hook, "failed").await.is_empty());

@@ -21,7 +21,7 @@ const USES: Duration = Duration::from_secs(4);
 const DENIALS: Duration = Duration::from_secs(10);
 const FORGET: Duration = Duration::from_secs(5);
 /// How often it is looked for what time has brought: keys that end, credits that go.
-const NOTICES: Duration = Duration::from_secs(60);
+const NOTICES: Duration = Duration::from_mins(1);
 
 /// The jobs of a running server.
 pub struct Jobs {

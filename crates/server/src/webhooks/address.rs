@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// IPv4 that is no host on the public Internet (IANA's special-purpose registry), and one that is, but only within
 /// a cloud: Azure's platform address.
 const NOT_PUBLIC_V4: [(Ipv4Addr, u8); 19] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -61,9 +61,10 @@ pub fn is_public(address: IpAddr) -> bool {
 
 /// The IPv4 address behind the well-known prefix of NAT64 (RFC 6052), by which a network of IPv6 alone reaches it.
 fn translated(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, high, low] = v6.segments();
+    let segments = v6.segments();
+    let [.., high, low] = segments;
     let address = (u32::from(high) << 16) | u32::from(low);
-    ([a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0]).then(|| address.into())
+    (segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0]).then(|| address.into())
 }
 
 fn within(address: u32, network: u32, length: u8, bits: u8) -> bool {
