@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Every event of this server, as webhooks subscribe to them and as `type` says it in a delivery.
-pub const EVENTS: [&str; 14] = [
+pub const EVENTS: [&str; 25] = [
     "api_key.created",
     "api_key.updated",
     "api_key.rotated",
@@ -15,11 +15,22 @@ pub const EVENTS: [&str; 14] = [
     "api_key.disabled",
     "api_key.revoked",
     "api_key.limit_reached",
+    "api_key.exposed",
     "service_account.created",
     "service_account.updated",
     "service_account.disabled",
     "service_account.enabled",
     "service_account.deleted",
+    "member.joined",
+    "member.locked",
+    "member.unlocked",
+    "member.removed",
+    "invite.created",
+    "group.created",
+    "group.updated",
+    "group.deleted",
+    "group.member_added",
+    "group.member_removed",
     "webhook.test",
 ];
 

@@ -67,12 +67,14 @@ impl EventRow {
     }
 }
 
-/// What an event is about: a key or an account by its id, anything else by its kind.
+/// What an event is about, by its id; by its kind where it names none.
 fn object<'a>(kind: &'a str, data: &'a Value) -> &'a str {
     let family = kind.split('.').next().unwrap_or(kind);
     let id = match family {
-        "api_key" => data["api_key_id"].as_str(),
+        "api_key" => data["api_key_id"].as_str().or_else(|| data["key_id"].as_str()),
         "service_account" => data["service_account_user_id"].as_str(),
+        "group" => data["group_id"].as_str(),
+        "member" => data["user_id"].as_str(),
         _ => data["id"].as_str(),
     };
     id.unwrap_or(family)
