@@ -15,7 +15,7 @@ use stead_api::account::{
 };
 use stead_api::audit::{AuditChain, AuditLogPage};
 use stead_api::error::{ErrorBody, FieldError, ValidationBody};
-use stead_api::id::{DecisionId, KeyId, LeaseId, PrincipalId, WorkspaceId};
+use stead_api::id::{DecisionId, EventId, KeyId, LeaseId, PrincipalId, WebhookId, WorkspaceId};
 use stead_api::key::{
     ApiKey, ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, OwnApiKey, RotateApiKey, UpdateApiKey,
 };
@@ -27,6 +27,10 @@ use stead_api::secret::Secret;
 use stead_api::user::{User, WholeSubscription};
 use stead_api::verify::{
     BatchResult, Decision, Decisions, PastDecision, PastDecisions, Simulate, VerifyApiKey, VerifyApiKeys,
+};
+use stead_api::webhook::{
+    CreateWebhook, CreatedWebhook, RotateWebhookSecret, RotatedWebhookSecret, TestedWebhook, UpdateWebhook, Webhook,
+    WebhookDeliveryPage, WebhookList, WebhookSettings,
 };
 use stead_api::workspace::{
     CreateWorkspace, CreatedWorkspace, OwnWorkspace, ReportApiKey, ThirdPartyDisabling, UpdateOwnWorkspace,
@@ -318,6 +322,63 @@ impl Client {
         self.call(Method::GET, "/v1/api-keys/self", None::<&()>).await
     }
 
+    /// All webhooks with their events, the oldest first.
+    pub async fn list_webhooks(&self) -> Result<Vec<Webhook>, Error> {
+        let list: WebhookList =
+            self.call(Method::GET, "/v1/workspace/webhooks?include_usages=true", None::<&()>).await?;
+        Ok(list.webhooks)
+    }
+
+    /// Makes a webhook. The secret is in this answer and nowhere else.
+    pub async fn create_webhook(&self, settings: &WebhookSettings) -> Result<CreatedWebhook, Error> {
+        let body = CreateWebhook { settings: settings.clone() };
+        self.call(Method::POST, "/v1/workspace/webhooks", Some(&body)).await
+    }
+
+    /// One webhook.
+    pub async fn get_webhook(&self, webhook: &WebhookId) -> Result<Webhook, Error> {
+        self.call(Method::GET, &webhook_path(webhook), None::<&()>).await
+    }
+
+    /// Changes a webhook; of what may be absent, what is `None` stays.
+    pub async fn update_webhook(&self, webhook: &WebhookId, change: &UpdateWebhook) -> Result<Status, Error> {
+        self.call(Method::PATCH, &webhook_path(webhook), Some(change)).await
+    }
+
+    /// Deletes a webhook with what waits for it, for good.
+    pub async fn delete_webhook(&self, webhook: &WebhookId) -> Result<Status, Error> {
+        self.call(Method::DELETE, &webhook_path(webhook), None::<&()>).await
+    }
+
+    /// Makes a new secret, which signs after the grace period.
+    pub async fn rotate_webhook_secret(
+        &self,
+        webhook: &WebhookId,
+        rotation: &RotateWebhookSecret,
+    ) -> Result<RotatedWebhookSecret, Error> {
+        self.call(Method::POST, &format!("{}/rotate-secret", webhook_path(webhook)), Some(rotation)).await
+    }
+
+    /// Sends a `webhook.test` event.
+    pub async fn test_webhook(&self, webhook: &WebhookId) -> Result<TestedWebhook, Error> {
+        self.call(Method::POST, &format!("{}/test", webhook_path(webhook)), None::<&()>).await
+    }
+
+    /// A page of what was sent to a webhook and what waits. `query` are the filters by name, as in `("status", "dead")`.
+    pub async fn list_webhook_deliveries(
+        &self,
+        webhook: &WebhookId,
+        query: &[(&str, &str)],
+    ) -> Result<WebhookDeliveryPage, Error> {
+        self.query(&format!("{}/deliveries", webhook_path(webhook)), query).await
+    }
+
+    /// Sends an event once more, with the same id and the same bytes.
+    pub async fn redeliver_webhook_event(&self, webhook: &WebhookId, event: &EventId) -> Result<Status, Error> {
+        let path = format!("{}/deliveries/{event}/redeliver", webhook_path(webhook));
+        self.call(Method::POST, &path, None::<&()>).await
+    }
+
     pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -370,6 +431,10 @@ fn no_answer(error: impl std::fmt::Display) -> Error {
 
 fn account_path(account: &PrincipalId) -> String {
     format!("/v1/service-accounts/{account}")
+}
+
+fn webhook_path(webhook: &WebhookId) -> String {
+    format!("/v1/workspace/webhooks/{webhook}")
 }
 
 fn key_path(account: &PrincipalId, key: &KeyId) -> String {

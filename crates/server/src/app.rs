@@ -20,6 +20,8 @@ use crate::verify::decisions::Decisions;
 use crate::verify::places::Places;
 use crate::verify::requests::Requests;
 use crate::verify::usage::Unsaved;
+use crate::webhooks::sender::Sender;
+use crate::webhooks::transport::Outward;
 use crate::workspaces::{self, FirstStart, NewWorkspace};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -52,6 +54,8 @@ pub struct App {
     pub requests: Requests,
     /// Places that concurrency limits have given out.
     pub places: Places,
+    /// Sends what webhooks are told.
+    pub sender: Sender,
     /// Recent denials.
     pub decisions: Decisions,
     /// Calls that were refused, on their way to the audit log.
@@ -127,6 +131,7 @@ pub async fn build(
         index: KeyIndex::default(),
         progress: Progress::default(),
         unsaved: Unsaved::default(),
+        sender: Sender::new(Outward::new(config.webhook_allow.clone()), node.clone()),
         leases: Leases::new(node),
         requests: Requests::default(),
         places: Places::default(),

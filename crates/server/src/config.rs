@@ -6,6 +6,7 @@ use crate::store::Location;
 use crate::verify::admission::Proxies;
 use crate::verify::proxies::Trusted;
 use crate::verify::rules::PathRules;
+use crate::webhooks::address::Allowed;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap};
@@ -92,6 +93,10 @@ pub const SETTINGS: &[Setting] = &[
         "path-rules",
         "TOML file that says which permissions a request at a proxy needs, by method and path [none]",
     ),
+    setting(
+        "webhook-allow",
+        "Networks beyond the public Internet that webhooks may reach, by any port and without TLS, as in 10.0.0.0/8 [none]",
+    ),
     setting("key-prefix", "What secrets begin with, before the underscore [stead]"),
 ];
 
@@ -137,6 +142,8 @@ pub struct Config {
     pub resource_types: ResourceTypes,
     /// The proxies that ask about requests.
     pub proxies: Proxies,
+    /// What webhooks may reach beyond the public Internet.
+    pub webhook_allow: Allowed,
 }
 
 /// To whom something is shown.
@@ -316,6 +323,7 @@ impl Config {
                     .unwrap_or(1000),
             },
             proxies: proxies(&mut sources, &catalogue),
+            webhook_allow: sources.read("webhook-allow", Allowed::parse).unwrap_or_default(),
             catalogue,
             resource_types,
             data_dir,

@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::error::Failure;
 use crate::store::{Error, Location, Store, Tx};
-use crate::{accounts, audit, data_dir, invites, keys, members, workspaces};
+use crate::{accounts, audit, data_dir, groups, invites, keys, members, resources, webhooks, workspaces};
 use std::sync::Arc;
 use stead_verify::pepper::Ring;
 
@@ -63,6 +63,17 @@ fn look(tx: &mut Tx<'_>, ring: &Ring) -> Result<Report, Failure> {
     let broken = invites::broken_seals(tx, ring)?;
     let wrong = broken.iter().map(|id| format!("invite {id}: its row was changed behind the server's back")).collect();
     report.note("invites: every row is as the server wrote it", wrong);
+    let broken = groups::broken_seals(tx, ring)?;
+    let wrong = broken.iter().map(|id| format!("group {id}: its row was changed behind the server's back"));
+    report.note("groups: every row is as the server wrote it", wrong.collect());
+    let broken = resources::broken_seals(tx, ring)?;
+    let wrong = broken
+        .iter()
+        .map(|id| format!("resource {id}: it, or what is shared of it, was changed behind the server's back"));
+    report.note("resources: every row is as the server wrote it", wrong.collect());
+    let broken = webhooks::broken_seals(tx, ring)?;
+    let wrong = broken.iter().map(|id| format!("webhook {id}: its row was changed behind the server's back"));
+    report.note("webhooks: every row is as the server wrote it", wrong.collect());
     for workspace in workspaces::all(tx)? {
         let wrong = if workspace.is_sealed(ring) {
             Vec::new()

@@ -5,7 +5,8 @@
 //! - [`app`]: everything a request needs, built by one function
 //! - [`store`]: the engine, none of the features' SQL
 //! - [`feed`]: the change log: the one way to write, and how mirrors follow
-//! - [`workspaces`], [`members`], [`invites`], [`groups`], [`accounts`], [`keys`], [`audit`]: the features: rules, SQL, HTTP
+//! - [`workspaces`], [`members`], [`invites`], [`groups`], [`resources`], [`accounts`], [`keys`], [`audit`],
+//!   [`webhooks`]: the features: rules, SQL, HTTP
 //! - [`mail`]: the outbox, and sending what lies there
 //! - [`metrics`], [`traces`]: what is counted; spans for a collector
 //! - [`verify`]: the life of a verification

@@ -54,6 +54,8 @@ pub(crate) fn example(route: &Route, things: &Things) -> Option<(String, Value)>
     let path = path.replace("{lease_id}", "lea_0000000000000000000000");
     let path = path.replace("{decision_id}", "dec_0000000000000000000000");
     let path = path.replace("{user_id}", &key.account).replace("{token}", NO_TOKEN);
+    let path = path.replace("{webhook_id}", "whk_0000000000000000000000");
+    let path = path.replace("{event_id}", "evt_0000000000000000000000");
     let body = match route.id {
         "list_service_accounts"
         | "get_service_account"
@@ -82,6 +84,12 @@ pub(crate) fn example(route: &Route, things: &Things) -> Option<(String, Value)>
         | "delete_group"
         | "list_resources"
         | "get_member_access"
+        | "list_webhooks"
+        | "get_webhook"
+        | "delete_webhook"
+        | "test_webhook"
+        | "list_webhook_deliveries"
+        | "redeliver_webhook_event"
         | "health"
         | "ready"
         | "forward_auth"
@@ -114,7 +122,11 @@ pub(crate) fn example(route: &Route, things: &Things) -> Option<(String, Value)>
         "update_service_account" | "update_service_account_api_key" | "update_workspace" | "update_own_workspace" => {
             json!({"name": "changed"})
         }
-        "rotate_service_account_api_key" | "simulate_api_key" => json!({}),
+        "rotate_service_account_api_key" | "simulate_api_key" | "rotate_webhook_secret" => json!({}),
+        "create_webhook" => {
+            json!({"settings": {"auth_type": "hmac", "name": "made", "webhook_url": "https://example.com/"}})
+        }
+        "update_webhook" => json!({"is_disabled": false, "name": "changed"}),
         "verify_api_key" => json!({"api_key": key.secret}),
         "verify_api_keys" => json!({"requests": [{"api_key": key.secret}]}),
         "update_member" => json!({"email": "lite@example.com", "is_locked": true}),

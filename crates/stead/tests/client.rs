@@ -9,6 +9,7 @@ use stead_api::member::{AcceptInvite, CreateInvite, CreateInvites, UpdateMember}
 use stead_api::resource::{CreateResource, Role, ShareResource, ShareTarget, UnshareResource, UpdateResource};
 use stead_api::secret::Secret;
 use stead_api::verify::{BatchResult, DecisionCode, Simulate, VerifyApiKey, VerifyApiKeys};
+use stead_api::webhook::{DeliveryStatus, RotateWebhookSecret, UpdateWebhook, WebhookSettings};
 use stead_api::workspace::{
     CreateWorkspace, ReportApiKey, UpdateOwnWorkspace, UpdateWorkspace, UpdateWorkspacePolicies,
 };
@@ -169,6 +170,25 @@ async fn every_call_of_the_client_works_on_the_real_server() {
     assert_eq!(gone.entries[0].actor.user.uid.as_deref(), Some(me.user_id.as_str()));
     let chain = client.check_audit_chain().await.unwrap();
     assert!(chain.verified && chain.entries > 10, "{chain:?}");
+    let settings = WebhookSettings {
+        auth_type: "hmac".into(),
+        name: "ours".into(),
+        webhook_url: "https://example.invalid/hook".into(),
+        events: Some(vec!["api_key.revoked".into()]),
+        ..WebhookSettings::default()
+    };
+    let hook = client.create_webhook(&settings).await.unwrap().webhook_id;
+    assert_eq!(client.get_webhook(&hook).await.unwrap().events, client.list_webhooks().await.unwrap()[0].events);
+    let rotation = RotateWebhookSecret { grace_period_seconds: Some(60) };
+    assert!(client.rotate_webhook_secret(&hook, &rotation).await.unwrap().webhook_secret.expose().starts_with("wsec_"));
+    let event = client.test_webhook(&hook).await.unwrap().event_id;
+    let change = UpdateWebhook { is_disabled: true, name: "off".into(), ..UpdateWebhook::default() };
+    client.update_webhook(&hook, &change).await.unwrap();
+    let page = client.list_webhook_deliveries(&hook, &[("status", "dead")]).await.unwrap();
+    assert_eq!((&page.deliveries[0].event_id, page.deliveries[0].status), (&event, DeliveryStatus::Dead));
+    client.update_webhook(&hook, &UpdateWebhook { is_disabled: false, ..change }).await.unwrap();
+    client.redeliver_webhook_event(&hook, &event).await.unwrap();
+    client.delete_webhook(&hook).await.unwrap();
 
     let Error::Refused { status, body } = client.get_service_account(&account).await.unwrap_err() else {
         panic!("it is there")

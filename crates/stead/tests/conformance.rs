@@ -358,16 +358,16 @@ fn is_a_time(value: &Value) -> bool {
 
 /// A directory below the one that holds `node_modules`, where scripts find the packages: ES modules are looked up from the
 /// script's own place, and no variable changes that. Removed with its content at the end.
-struct NodeFolder(TempDir);
+pub(crate) struct NodeFolder(TempDir);
 
 impl NodeFolder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let packages = test_setting("STEAD_TEST_NODE_DIR", "installs the JavaScript SDK");
         let folder = tempfile::Builder::new().prefix("run-").tempdir_in(packages);
         Self(folder.expect("a directory below STEAD_TEST_NODE_DIR"))
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.0.path().join(name), text).expect("the script is written");
     }
 
@@ -375,7 +375,7 @@ impl NodeFolder {
         fs::read_to_string(self.0.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    fn run(&self, server: &Server, arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
+    pub(crate) fn run(&self, server: &Server, arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
         let mut command = Command::new("node");
         // The cache of tsx would outlive the run.
         command.args(arguments).current_dir(self.0.path()).env("TSX_DISABLE_CACHE", "1");
@@ -385,7 +385,7 @@ impl NodeFolder {
 
 /// Runs a script to its end. It gets the address and the owner's key by environment, as arguments can be read by everyone
 /// on the machine; a hosted key of the developer's own stays out of reach.
-fn finish(command: &mut Command, server: &Server, environment: &[(&str, &str)]) -> Finished {
+pub(crate) fn finish(command: &mut Command, server: &Server, environment: &[(&str, &str)]) -> Finished {
     let output = command
         .env_remove("ELEVENLABS_API_KEY")
         .env("STEAD_URL", server.base_url())
@@ -401,18 +401,18 @@ fn finish(command: &mut Command, server: &Server, environment: &[(&str, &str)]) 
 }
 
 /// What a script did.
-struct Finished {
-    success: bool,
+pub(crate) struct Finished {
+    pub(crate) success: bool,
     stdout: String,
     stderr: String,
 }
 
 impl Finished {
-    fn all(&self) -> String {
+    pub(crate) fn all(&self) -> String {
         format!("---- standard output\n{}\n---- standard error\n{}", self.stdout, self.stderr)
     }
 
-    fn says(&self, line: &str) {
+    pub(crate) fn says(&self, line: &str) {
         assert!(self.stdout.lines().any(|said| said == line), "no line {line:?}\n{}", self.all());
     }
 

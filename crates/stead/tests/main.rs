@@ -13,5 +13,6 @@ mod power_cut;
 mod proxies;
 mod slow_clients;
 mod torture;
+mod webhooks;
 mod why;
 mod workspaces;

@@ -217,6 +217,7 @@ pub async fn create(
             row.target(),
             json!({ "default_sharing_groups": row.default_sharing_groups }),
         );
+        m.event("service_account.created", told(&row));
         let created = Timestamp(row.created_at).seconds();
         let made = CreatedServiceAccount {
             hyphenated: id.clone(),
@@ -276,6 +277,13 @@ pub async fn update(
                 power::check_owner(m, &id)?;
             }
             save(m, &mut row)?;
+            let mut data = told(&row);
+            if old.is_disabled != row.is_disabled {
+                let kind = if row.is_disabled { "service_account.disabled" } else { "service_account.enabled" };
+                m.event(kind, data.clone());
+            }
+            data["changed"] = details.keys().map(String::as_str).collect();
+            m.event("service_account.updated", data);
             m.audit("Service Account Update", row.target(), Value::Object(details));
         }
         let account = read_one(m.app, m.tx, &workspace, &id)?;
@@ -313,6 +321,7 @@ pub async fn delete(app: &Arc<App>, caller: &Caller, id: PrincipalId) -> Result<
         save(m, &mut row)?;
         let shares = resources::forget_grantee(m, &row.id)?;
         m.audit("Service Account Deletion", row.target(), json!({ "shared_resources": shares }));
+        m.event("service_account.deleted", told(&row));
         for key in keys::rows_of_principal(m.tx, &workspace, &id)? {
             keys::revoke_row(m, key)?;
         }
@@ -329,6 +338,16 @@ pub fn save(m: &mut Mutation<'_, '_>, row: &mut AccountRow) -> Result<(), Failur
     queries::save(m.tx, &workspace, row)?;
     m.changed(ChangeKind::Account, &row.id, row.version, row.fact(&m.app.ring, &workspace));
     Ok(())
+}
+
+/// What webhooks are told of an account.
+fn told(row: &AccountRow) -> Value {
+    json!({
+        "service_account_user_id": row.id,
+        "name": row.name,
+        "email": row.email,
+        "is_disabled": row.is_disabled,
+    })
 }
 
 fn view(row: &AccountRow, keys: Vec<ApiKey>, last_used: Option<Timestamp>, groups: &Groups) -> ServiceAccount {

@@ -89,7 +89,7 @@ impl Retry {
                 Some(Secret::new(opened.as_str()))
             }
             (Some(key_id), _) => {
-                let message = "The key was made by the first try, and its secret was shown then. Rotate the key to get a new secret.";
+                let message = "The first try made it, and showed its secret then. Rotate it to get a new secret.";
                 let mut refusal = Failure::refused(ErrorCode::SecretAlreadyShown, message);
                 if let Failure::Refused(refusal) = &mut refusal {
                     refusal.key_id = Some(key_id.as_str().into());

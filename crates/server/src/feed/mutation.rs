@@ -180,27 +180,27 @@ impl Mutation<'_, '_> {
         let Mutation { app, tx, now, workspace: mut row, authority, mut changes, mut facts, audit: entries, events } =
             self;
         let (workspace, bucket) = (row.id(), bucket(&row.id()));
+        let described = caller.describe(&authority);
+        let has_news = webhooks::enqueue(app, tx, &workspace, now, &described, events)?;
         if entries.is_empty() {
-            // Nothing was changed: the caller wanted what is there already.
+            // Nothing was changed: the caller wanted what is there already, or time alone has brought events.
             let changed = !changes.is_empty();
             return if changed {
                 Err(Failure::Defect("a change without an audit row".into()))
             } else {
-                Ok(Done { made: Some(made), facts: Vec::new(), revision: None, proof: None })
+                Ok(Done { made: Some(made), facts: Vec::new(), revision: None, proof: None, has_news })
             };
         }
         let mut proof = None;
-        let caller_described = caller.describe(&authority);
         for Noted { activity, actor, status, target, details } in entries {
             let id = AuditId::from_random(app.entropy.id());
             let target = json!({ "type": target.kind, "id": target.id, "name": target.name });
-            let actor = actor.as_ref().unwrap_or(&caller_described);
+            let actor = actor.as_ref().unwrap_or(&described);
             let entry = AuditRow::new(&id, now, activity, status, actor, &target, &details);
             audit::append(tx, &app.ring, &mut row, entry)?;
             proof =
                 Some(Proof { lock: workspaces::touch(&workspace), find: audit::proof(&workspace, row.audit_seq, &id) });
         }
-        webhooks::enqueue(app, tx, &workspace, now, events)?;
         workspaces::save_end(tx, &app.ring, &mut row)?;
         if changes.iter().any(|change| change.kind == ChangeKind::Workspace.as_str()) {
             facts.insert(0, Fact::Workspace(row.facts(&app.ring)));
@@ -214,7 +214,7 @@ impl Mutation<'_, '_> {
             change.seq = seq;
             queries::append(tx, bucket, now, change)?;
         }
-        Ok(Done { made: Some(made), facts, revision: Some(Revision { bucket, seq: last }), proof })
+        Ok(Done { made: Some(made), facts, revision: Some(Revision { bucket, seq: last }), proof, has_news })
     }
 }
 
@@ -224,6 +224,8 @@ struct Done<T> {
     facts: Vec<Fact>,
     revision: Option<Revision>,
     proof: Option<Proof>,
+    /// Whether webhooks have something to be told.
+    has_news: bool,
 }
 
 impl<T> Provable for Done<T> {
@@ -265,7 +267,7 @@ where
     let worker = app.clone();
     let work = move |tx: &mut Tx<'_>| {
         let app = &*worker;
-        let nothing = Done { made: None, facts: Vec::new(), revision: None, proof: None };
+        let nothing = Done { made: None, facts: Vec::new(), revision: None, proof: None, has_news: false };
         let now = app.clock.now();
         let first_outcome = |tx: &mut Tx<'_>| match (&retry, caller.retries_as(&workspace)) {
             (Some(retry), Some((place, name))) => retry.first_outcome(tx, &app.ring, now, &place, name),
@@ -312,6 +314,9 @@ where
             _ if mirror.store.is_shared() => mirror.progress.wake.notify_one(),
             Some(revision) => mirror.progress.advance(revision.bucket, revision.seq),
             None => {}
+        }
+        if done.has_news {
+            mirror.sender.wake.notify_one();
         }
     };
     match app.store.write(work, committed).await {

@@ -110,6 +110,12 @@ pub fn facts(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<Fact>, Error> {
     Ok(queries::all(tx)?.iter().map(|(workspace, row)| row.fact(ring, workspace)).collect())
 }
 
+/// Every group whose row somebody else wrote, by id.
+pub fn broken_seals(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<String>, Error> {
+    let broken = |(workspace, row): &(WorkspaceId, GroupRow)| !row.is_sealed(ring, workspace);
+    Ok(queries::all(tx)?.into_iter().filter(broken).map(|(_, row)| row.id).collect())
+}
+
 /// One group's facts, as a change of this version left them; of one that is gone, that it is.
 pub fn fact(tx: &mut Tx<'_>, ring: &Ring, workspace: &WorkspaceId, id: &str, version: i64) -> Result<Fact, Error> {
     let row = queries::find(tx, workspace, id)?;

@@ -9,6 +9,7 @@ use crate::metrics::denials::{self, Told};
 use crate::store::{Tx, Written};
 use crate::traces::Traces;
 use crate::verify::{credits, usage};
+use crate::webhooks::{notices, sender};
 use crate::{invites, mail};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +29,8 @@ const IDLE: Duration = Duration::from_hours(1);
 /// How often refused calls of a minute that is over are written to the audit log.
 const REFUSALS: Duration = Duration::from_secs(5);
 const FORGET: Duration = Duration::from_secs(5);
+/// How often it is looked for what time has brought: keys that end, credits that go.
+const NOTICES: Duration = Duration::from_mins(1);
 
 /// The jobs of a running server.
 pub struct Jobs {
@@ -61,6 +64,9 @@ pub fn start(app: &Arc<App>) -> Jobs {
     tasks.spawn(every(FORGET, app.clone(), stopped.clone(), "forget", forget));
     let idle = |app: Arc<App>| async move { idle::disable_idle(&app).await };
     tasks.spawn(every(IDLE, app.clone(), stopped.clone(), "disable idle keys", idle));
+    let notices = |app: Arc<App>| async move { notices::run(&app).await };
+    tasks.spawn(every(NOTICES, app.clone(), stopped.clone(), "tell of what time brings", notices));
+    tasks.spawn(sender::run(app.clone(), stopped.clone()));
     if app.store.is_shared() {
         tasks.spawn(follow::follow(app.clone(), stopped));
     }

@@ -26,6 +26,7 @@ use crate::error::Failure;
 use crate::feed::idempotency::Retry;
 use crate::feed::mutation::{self, ChangeKind, Committed, Made, Mutation, Target};
 use crate::members::{self, Caller, Principal};
+use crate::webhooks::notices;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -41,8 +42,8 @@ pub use bounds::Bounds;
 pub use queries::Filter;
 use reading::{addressed_key, addressed_owner, live, use_in_memory, view};
 pub use reading::{
-    all_unrevoked, broken_seals, count_all, each_fact, fact, find, get, last_use_of, last_uses, list, month_of,
-    not_found, of_principal, own, rows_of_principal, search,
+    all_unrevoked, broken_seals, capped_of_lineage, count_all, each_fact, fact, find, get, last_use_of, last_uses,
+    list, month_of, not_found, of_principal, own, rows_of_principal, search,
 };
 pub use row::{KeyRow, standing};
 
@@ -101,6 +102,7 @@ pub async fn create(
             row.target(),
             json!({ "owner": principal, "permissions": row.permissions, "expires_at": row.expires_at }),
         );
+        m.event("api_key.created", told(&row));
         Ok(made(m.app, &row, secret, None))
     };
     mutation::mutate(app, caller, retry, operation).await
@@ -119,6 +121,7 @@ pub fn create_for_owner(
     }
     insert(m, &mut row)?;
     m.audit("User API Key Creation", row.target(), json!({ "owner": owner }));
+    m.event("api_key.created", told(&row));
     Ok(given.is_none().then_some(minted))
 }
 
@@ -230,6 +233,12 @@ pub async fn update(
                 power::check_owner(m, &principal)?;
             }
             save(m, &mut row)?;
+            let mut data = told(&row);
+            if row.is_disabled && !old.is_disabled {
+                m.event("api_key.disabled", data.clone());
+            }
+            data["changed"] = details.keys().map(String::as_str).collect();
+            m.event("api_key.updated", data);
             m.audit("API Key Update", row.target(), Value::Object(details));
         }
         let used = queries::last_used(m.tx, &m.workspace.id(), &id)?;
@@ -338,6 +347,7 @@ fn disable_row(m: &mut Mutation<'_, '_>, mut row: KeyRow, reason: Option<&str>) 
         row.target(),
         json!({ "is_disabled": { "from": false, "to": true }, "disable_reason": reason }),
     );
+    m.event("api_key.disabled", told(&row));
     Ok(())
 }
 
@@ -363,7 +373,24 @@ pub fn revoke_row(m: &mut Mutation<'_, '_>, mut row: KeyRow) -> Result<(), Failu
     row.revoked_at = Some(m.now.0);
     save(m, &mut row)?;
     m.audit("API Key Deletion", row.target(), json!({}));
+    m.event("api_key.revoked", told(&row));
     Ok(())
+}
+
+/// What webhooks are told of a key.
+pub fn told(row: &KeyRow) -> Value {
+    json!({
+        "api_key_id": row.id,
+        "name": row.name,
+        "hint": row.hint,
+        "service_account_user_id": row.principal_id,
+        "lineage_id": row.lineage_id,
+        "expires_at": row.expiry().map(Timestamp::seconds),
+        "is_disabled": row.is_disabled,
+        "disable_reason": row.disable_reason,
+        "rotated_from": row.rotated_from,
+        "rotated_to": row.rotated_to,
+    })
 }
 
 /// Writes a new key. Its secret must be nobody else's.
@@ -379,6 +406,7 @@ fn save(m: &mut Mutation<'_, '_>, row: &mut KeyRow) -> Result<(), Failure> {
     row.version += 1;
     row.seal = m.app.ring.seal(Label::Key, &row.sealed_bytes(workspace.as_str())).to_vec();
     queries::save(m.tx, &workspace, row)?;
+    notices::plan(m.tx, &workspace, row, m.now)?;
     let fact = row.fact(&m.app.catalogue, &workspace)?;
     m.changed(ChangeKind::Key, &row.id, row.version, fact);
     Ok(())

@@ -4,7 +4,7 @@ use super::KeyRow;
 use crate::error::Failure;
 use crate::store::{Arg, Error, Row, Tx};
 use stead_api::error::ErrorCode;
-use stead_api::id::{KeyId, PrincipalId, WorkspaceId};
+use stead_api::id::{KeyId, LineageId, PrincipalId, WorkspaceId};
 use stead_api::key::RateLimit;
 use stead_api::time::Timestamp;
 
@@ -90,6 +90,21 @@ fn json(list: Option<&Vec<impl serde::Serialize>>) -> Arg {
 pub(super) fn find(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &str) -> Result<Option<KeyRow>, Error> {
     let sql = concat!("SELECT ", columns!(), " FROM api_keys k WHERE k.workspace_id = $1 AND k.id = $2");
     tx.maybe(sql, &[workspace.as_str().into(), id.into()], read)
+}
+
+/// The keys of a lineage that have a cap and are not revoked, the newest last.
+pub(super) fn capped_of_lineage(
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    lineage: &LineageId,
+) -> Result<Vec<KeyRow>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM api_keys k WHERE k.workspace_id = $1 AND k.lineage_id = $2 AND k.character_limit IS NOT NULL \
+         AND k.revoked_at IS NULL ORDER BY k.created_at, k.id"
+    );
+    tx.all(sql, &[workspace.as_str().into(), lineage.as_str().into()], read)
 }
 
 pub(super) fn count_all(tx: &mut Tx<'_>) -> Result<usize, Error> {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use stead_api::error::ErrorCode;
-use stead_api::id::{KeyId, PrincipalId, WorkspaceId};
+use stead_api::id::{KeyId, LineageId, PrincipalId, WorkspaceId};
 use stead_api::key::{ApiKey, Limit, OwnApiKey, PlatformLimits};
 use stead_api::permission::Catalogue;
 use stead_api::time::Timestamp;
@@ -31,6 +31,11 @@ const BATCHES: usize = 16;
 /// A key, revoked ones included.
 pub fn find(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &KeyId) -> Result<Option<KeyRow>, Error> {
     queries::find(tx, workspace, id.as_str())
+}
+
+/// The keys of a lineage that have a cap and are not revoked, the newest last.
+pub fn capped_of_lineage(tx: &mut Tx<'_>, workspace: &WorkspaceId, lineage: &LineageId) -> Result<Vec<KeyRow>, Error> {
+    queries::capped_of_lineage(tx, workspace, lineage)
 }
 
 /// How many keys there are in the store, revoked ones included.

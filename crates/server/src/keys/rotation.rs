@@ -3,7 +3,7 @@
 
 use super::{
     KeyRow, NewKey, addressed_key, insert, is_persons, made, mint, policy, power, queries, revoke_row, save, standing,
-    view,
+    told, view,
 };
 use crate::app::App;
 use crate::error::Failure;
@@ -77,6 +77,8 @@ pub async fn rotate(
             old.target(),
             json!({ "rotated_to": successor.id, "expires_at": { "from": old.unrotated_expires_at, "to": ends } }),
         );
+        m.event("api_key.created", told(&successor));
+        m.event("api_key.rotated", told(&old));
         let used = queries::last_used(m.tx, &m.workspace.id(), &id)?;
         let rotation = Rotation {
             rotated_from: id.clone(),
@@ -140,6 +142,9 @@ pub async fn undo(
             old.target(),
             json!({ "rotation_undone": successor_id, "expires_at": { "from": shortened, "to": old.expires_at } }),
         );
+        let mut data = told(&old);
+        data["changed"] = json!(["rotated_to", "expires_at"]);
+        m.event("api_key.updated", data);
         if let Some(successor) = successor.filter(|successor| successor.revoked_at.is_none()) {
             revoke_row(m, successor)?;
         }

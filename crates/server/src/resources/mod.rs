@@ -119,6 +119,18 @@ pub fn each_fact(tx: &mut Tx<'_>, ring: &Ring, take: impl Fn(Fact)) -> Result<()
     })
 }
 
+/// Every resource whose row, or what is shared of it, somebody else wrote, by `<type>/<id>`.
+pub fn broken_seals(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<String>, Error> {
+    let mut broken = Vec::new();
+    queries::each(tx, |workspace, row| {
+        if !row.is_sealed(ring, &workspace) {
+            broken.push(format!("{}/{}", row.kind, row.id));
+        }
+        Ok(())
+    })?;
+    Ok(broken)
+}
+
 /// One resource's facts, by `<type>/<id>`.
 pub fn fact(tx: &mut Tx<'_>, ring: &Ring, workspace: &WorkspaceId, which: &str) -> Result<Option<Fact>, Error> {
     let Some((kind, id)) = which.split_once('/') else { return Ok(None) };

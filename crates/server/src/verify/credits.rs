@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::http::fields::MAX_NUMBER;
 use crate::store::{Error, Tx, Written};
+use crate::webhooks::notices;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use stead_api::id::{LineageId, WorkspaceId};
@@ -45,6 +46,8 @@ pub struct Leases {
 struct Holder {
     workspace: WorkspaceId,
     ledger: Arc<Ledger>,
+    /// The cap of the key that charged it last, for those who want to be told how much of it is gone.
+    cap: Option<u64>,
 }
 
 struct Wanted {
@@ -119,7 +122,9 @@ pub(super) async fn lease(app: &Arc<App>, key: &KeyRecord, cost: u64) -> Result<
         let mut outcome = Arc::default();
         // What waits is taken all at once, so the outcome of one is that of all.
         for (bits, cap, ledger) in [own].into_iter().chain(pools) {
-            let holder = || Holder { workspace: workspace.clone(), ledger };
+            // What is told of a cap is told of the key's own.
+            let told = cap.filter(|_| bits == key.lineage_bits());
+            let holder = || Holder { workspace: workspace.clone(), ledger, cap: told };
             let entry = wanted.entry(bits).or_insert_with(|| Wanted {
                 holder: holder(),
                 costs: Vec::new(),
@@ -272,7 +277,7 @@ async fn exchange(app: &Arc<App>, parts: Vec<Part>) -> Result<(), Failure> {
             }
             if account.credits.is_open() {
                 let lineage = part.lineage.bits().unwrap_or_default();
-                lock(&app.leases.open).entry(lineage).or_insert_with(|| part.holder.clone());
+                lock(&app.leases.open).insert(lineage, part.holder.clone());
             }
         }
         if !is_known {
@@ -317,6 +322,10 @@ fn settle_one(tx: &mut Tx<'_>, part: &Part, report: &Report, node: &str, now: Ti
         }
     }
     queries::save_credits(tx, &lease, &totals)?;
+    if let Some(cap) = part.holder.cap {
+        let gone = totals.used.saturating_add(totals.forfeited);
+        notices::note_credits(tx, &part.holder.workspace, &part.lineage, report.period.into(), gone, cap)?;
+    }
     (word.used, word.forfeited) = (totals.used, totals.forfeited);
     word.elsewhere = totals.leased.saturating_sub(word.granted.saturating_sub(word.spent));
     Ok(word)

@@ -178,6 +178,9 @@ CREATE INDEX api_keys_by_principal ON api_keys (workspace_id, principal_id, crea
 -- What an account may have is counted at each creation: from this index alone, without a look at the rows.
 CREATE INDEX api_keys_unrevoked ON api_keys (workspace_id, principal_id) WHERE revoked_at IS NULL;
 
+-- Which key of a lineage is told of credits that go.
+CREATE INDEX api_keys_capped ON api_keys (workspace_id, lineage_id) WHERE character_limit IS NOT NULL AND revoked_at IS NULL;
+
 -- The one global index: a digest belongs to one key of one workspace.
 CREATE TABLE key_digests (
     digest {bytes} NOT NULL,
@@ -242,6 +245,96 @@ CREATE INDEX audit_log_by_activity ON audit_log (workspace_id, activity, at, seq
 CREATE INDEX audit_log_by_class ON audit_log (workspace_id, class_uid, at, seq);
 -- The last one: of indexes that it holds for equally good, SQLite takes the one that was made first.
 CREATE INDEX audit_log_by_time ON audit_log (workspace_id, at, seq);
+
+-- Webhooks. `events` is a JSON list or NULL for all; secrets and headers are encrypted under the pepper.
+CREATE TABLE webhooks (
+    workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    url TEXT NOT NULL,
+    is_disabled {bool} NOT NULL,
+    is_auto_disabled {bool} NOT NULL,
+    retry_enabled {bool} NOT NULL,
+    events TEXT,
+    headers {bytes},
+    secret {bytes} NOT NULL,
+    next_secret {bytes},
+    next_secret_from {int},
+    created_at {int} NOT NULL,
+    version {int} NOT NULL,
+    seal {bytes} NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+) {strict};
+-- How a webhook fares, apart from its row, so that it changes neither version nor seal.
+CREATE TABLE webhook_states (
+    workspace_id TEXT NOT NULL,
+    webhook_id TEXT NOT NULL,
+    failures {int} NOT NULL,
+    last_success_at {int},
+    last_failure_at {int},
+    last_failure_status {int},
+    PRIMARY KEY (workspace_id, webhook_id)
+) {keyed};
+-- The outbox: what happened, written in the transaction in which it did, and whom it is to be told. `seq` follows the
+-- order of a workspace's commits. What is open has no `finished_at`; what is under way is claimed until some instant.
+CREATE TABLE webhook_events (
+    workspace_id TEXT NOT NULL,
+    seq {int} NOT NULL,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    object_id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    at {int} NOT NULL,
+    seal {bytes} NOT NULL,
+    PRIMARY KEY (workspace_id, seq)
+) {strict};
+CREATE UNIQUE INDEX webhook_events_by_id ON webhook_events (workspace_id, id);
+CREATE INDEX webhook_events_by_age ON webhook_events (at);
+CREATE TABLE webhook_deliveries (
+    workspace_id TEXT NOT NULL,
+    webhook_id TEXT NOT NULL,
+    seq {int} NOT NULL,
+    object_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    attempts {int} NOT NULL,
+    since {int} NOT NULL,
+    next_at {int} NOT NULL,
+    claimed_by TEXT,
+    claimed_until {int} NOT NULL,
+    last_at {int},
+    last_status {int},
+    last_error TEXT,
+    finished_at {int},
+    PRIMARY KEY (workspace_id, webhook_id, seq)
+) {strict};
+CREATE INDEX webhook_deliveries_next ON webhook_deliveries (next_at) WHERE finished_at IS NULL;
+CREATE INDEX webhook_deliveries_open ON webhook_deliveries (workspace_id, webhook_id, next_at) WHERE finished_at IS NULL;
+CREATE INDEX webhook_deliveries_in_order ON webhook_deliveries (workspace_id, webhook_id, object_id, seq)
+    WHERE finished_at IS NULL;
+CREATE INDEX webhook_deliveries_by_event ON webhook_deliveries (workspace_id, seq);
+CREATE INDEX webhook_deliveries_by_end ON webhook_deliveries (finished_at) WHERE finished_at IS NOT NULL;
+-- Which warning of a key's end comes next, `days` before it, and when; 0 is the end itself.
+CREATE TABLE key_notices (
+    workspace_id TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    expires_at {int} NOT NULL,
+    days {int} NOT NULL,
+    next_at {int} NOT NULL,
+    PRIMARY KEY (workspace_id, key_id)
+) {strict};
+CREATE INDEX key_notices_next ON key_notices (next_at);
+-- That a lineage reached a share of a month's credits: noted where they are counted, told by a job, once.
+CREATE TABLE credit_notices (
+    workspace_id TEXT NOT NULL,
+    lineage_id TEXT NOT NULL,
+    period {int} NOT NULL,
+    percent {int} NOT NULL,
+    used {int} NOT NULL,
+    cap {int} NOT NULL,
+    told_at {int},
+    PRIMARY KEY (workspace_id, lineage_id, period, percent)
+) {strict};
+CREATE INDEX credit_notices_untold ON credit_notices (workspace_id) WHERE told_at IS NULL;
 
 -- First outcomes of POSTs with an Idempotency-Key; a secret lies here sealed for a minute.
 CREATE TABLE idempotency (
