@@ -5,7 +5,7 @@
 //! - [`secret`]: the full key string: its form, its check, a type that can't be printed
 //! - [`permission`]: the catalogue of what a key may do
 //! - [`error`]: every error code with its HTTP status, in one table
-//! - [`account`], [`key`], [`verify`], [`user`]: requests and responses of the routes
+//! - [`account`], [`key`], [`verify`], [`user`], [`usage`]: requests and responses of the routes
 //!
 //! This crate knows nothing of HTTP, of a database or of a decision.
 
@@ -16,5 +16,6 @@ pub mod key;
 pub mod permission;
 pub mod secret;
 pub mod time;
+pub mod usage;
 pub mod user;
 pub mod verify;

@@ -10,6 +10,7 @@ use crate::members::{self, Caller};
 use crate::metrics::Metrics;
 use crate::store::{Error, Store, Tx};
 use crate::traces::Traces;
+use crate::usage::Usage;
 use crate::verify::admission::Proxies;
 use crate::verify::credits::{self, Leases};
 use crate::verify::decisions::Decisions;
@@ -48,6 +49,8 @@ pub struct App {
     pub places: Places,
     /// Recent denials.
     pub decisions: Decisions,
+    /// What was counted for whom, and not yet told to the store.
+    pub usage: Usage,
     /// What a key must hold to ask about others.
     pub may_ask: PermissionSet,
     /// Digests and seals.
@@ -100,6 +103,7 @@ pub async fn build(
         index: KeyIndex::default(),
         progress: Progress::default(),
         unsaved: Unsaved::default(),
+        usage: Usage::new(node.clone()),
         leases: Leases::new(node),
         requests: Requests::default(),
         places: Places::default(),

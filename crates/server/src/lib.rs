@@ -8,6 +8,7 @@
 //! - [`workspaces`], [`members`], [`groups`], [`accounts`], [`keys`], [`audit`]: the features: rules, SQL, HTTP
 //! - [`metrics`], [`traces`]: what is counted; spans for a collector
 //! - [`verify`]: the life of a verification
+//! - [`usage`]: what was verified, counted by key and time
 //! - [`jobs`]: what happens by itself
 //! - [`http`]: the table of routes, layers, extractors, answers
 //! - [`doctor`]: checks an installation
@@ -30,6 +31,7 @@ pub mod metrics;
 mod seal;
 pub mod store;
 pub mod traces;
+pub mod usage;
 pub mod verify;
 pub mod webhooks;
 pub mod workspaces;

@@ -31,6 +31,7 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         | "list_api_keys"
         | "get_user"
         | "get_own_api_key"
+        | "get_api_keys_usage"
         | "get_decision"
         | "list_decisions"
         | "release_lease"
@@ -45,6 +46,17 @@ fn example(route: &Route, key: &Key) -> Option<(String, Value)> {
         "rotate_service_account_api_key" | "simulate_api_key" => json!({}),
         "verify_api_key" => json!({"api_key": key.secret}),
         "verify_api_keys" => json!({"requests": [{"api_key": key.secret}]}),
+        "get_usage_by_product_over_time" => {
+            json!({"start_time": 1_795_000_000_000_i64, "end_time": 1_795_003_600_000_i64})
+        }
+        "get_analytics_usage" => {
+            json!({"start_time": 1_795_000_000_000_i64, "end_time": 1_795_003_600_000_i64, "interval_seconds": DAY})
+        }
+        "get_analytics_requests" => json!({"start_time": 1_795_000_000_000_i64}),
+        "get_character_stats" => {
+            let path = format!("{path}?start_unix=1795000000000&end_unix=1795003600000");
+            return Some((path, Value::Null));
+        }
         "disable_own_api_key" => return Some((format!("{path}?api_key_name=self"), Value::Null)),
         _ => return None,
     };

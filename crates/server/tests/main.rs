@@ -25,4 +25,5 @@ mod races;
 mod rotation;
 mod store;
 mod traces;
+mod usage;
 mod verify;

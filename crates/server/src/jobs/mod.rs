@@ -18,6 +18,10 @@ const CREDITS: Duration = Duration::from_secs(1);
 const USES: Duration = Duration::from_secs(4);
 /// How often the log is told of denials.
 const DENIALS: Duration = Duration::from_secs(10);
+/// How often counts are: what a node that is killed loses at most.
+const USAGE: Duration = Duration::from_secs(10);
+/// How often counts are folded.
+const FOLD: Duration = Duration::from_secs(60);
 const FORGET: Duration = Duration::from_secs(5);
 
 /// The jobs of a running server.
@@ -34,6 +38,10 @@ pub fn start(app: &Arc<App>) -> Jobs {
     let uses = |app: Arc<App>| async move { usage::flush_uses(&app, false).await };
     tasks.spawn(every(CREDITS, app.clone(), stopped.clone(), "save credits", credits));
     tasks.spawn(every(USES, app.clone(), stopped.clone(), "save last uses", uses));
+    let counts = |app: Arc<App>| async move { crate::usage::flush(&app).await };
+    let fold = |app: Arc<App>| async move { crate::usage::fold(&app).await };
+    tasks.spawn(every(USAGE, app.clone(), stopped.clone(), "save usage", counts));
+    tasks.spawn(every(FOLD, app.clone(), stopped.clone(), "fold usage", fold));
     let told = Arc::<Mutex<Told>>::default();
     let denials = move |app: Arc<App>| {
         let told = told.clone();
@@ -55,7 +63,7 @@ pub async fn finish(app: &Arc<App>, jobs: Jobs) {
     jobs.stop.send_replace(true);
     jobs.tasks.join_all().await;
     if let Err(failure) = usage::close(app).await {
-        tracing::error!("the last uses and credits could not be saved: {failure:?}");
+        tracing::error!("the last uses, counts and credits could not be saved: {failure:?}");
     }
     if app.traces.is_some() {
         let app = app.clone();

@@ -167,6 +167,35 @@ fn last_use(app: &App, key: &KeyId, stored: Option<i64>) -> Option<Timestamp> {
     in_memory.max(stored.map(Timestamp))
 }
 
+/// A digest hashed once more, so that what is shown is not what is stored.
+fn shown_hash(digest: &[u8]) -> String {
+    seal::hex(&Sha256::digest(digest))
+}
+
+/// Whose a key is, and what it is called: what its usage is told by.
+#[derive(Clone, Debug)]
+pub struct Attribution {
+    /// The key.
+    pub id: KeyId,
+    /// Its owner.
+    pub principal_id: PrincipalId,
+    /// Its name.
+    pub name: String,
+    /// As lists show it.
+    pub hashed_xi_api_key: String,
+}
+
+/// Of every key of a workspace, revoked ones included.
+pub fn attributions(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Vec<Attribution>, Error> {
+    let all = queries::names(tx, workspace)?.into_iter().map(|(id, principal, name, digest)| Attribution {
+        id: id.into(),
+        principal_id: principal.into(),
+        name,
+        hashed_xi_api_key: shown_hash(&digest),
+    });
+    Ok(all.collect())
+}
+
 /// A key as lists show it.
 pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
     let now = app.clock.now();
@@ -181,8 +210,7 @@ pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
         api_key_id: row.id(),
         service_account_user_id: row.principal_id.as_str().into(),
         service_account_id: row.principal_id.as_str().into(),
-        // Hashed once more, so that what is shown is not what is stored.
-        hashed_xi_api_key: seal::hex(&Sha256::digest(&row.digest)),
+        hashed_xi_api_key: shown_hash(&row.digest),
         description: row.description.clone(),
         created_at_unix: created,
         created_at: created,
