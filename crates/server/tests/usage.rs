@@ -77,7 +77,7 @@ async fn every_way_of_asking_is_counted_by_outcome_and_minute(engine: Engine) {
     let batch = json!({"requests": [{"api_key": key.secret, "cost": 1}, {"api_key": "nonsense"}, {"api_key": key.secret, "permissions": ["voices_read"]}]});
     world.call("POST", "/v1/api-keys/verify-batch", batch).await.ok();
     world.clock.advance(60);
-    let request = World::request("GET", "/v1/forward-auth?cost=5", "", &[("x-api-key", &key.secret)], "");
+    let request = World::request("GET", "/v1/forward-auth?cost=5", &key.secret, &[], "");
     assert_eq!(world.send(request).await.status, 200);
     world.verify("stead_0000000000000000000000000000000000000000000000").await;
     // The same request again is one more use, and charged once.
@@ -103,7 +103,7 @@ async fn every_way_of_asking_is_counted_by_outcome_and_minute(engine: Engine) {
         table["rows"],
         json!([
             [first, "INSUFFICIENT_PERMISSIONS", key.id, true, 0.0, 2, "ci's key"],
-            [first, "MALFORMED", null, false, 0.0, 1, null],
+            [first, "NOT_FOUND", null, false, 0.0, 1, null],
             [first, "VALID", key.id, true, 22.0, 4, "ci's key"],
             [second, "MALFORMED", null, false, 0.0, 1, null],
             [second, "VALID", key.id, true, 9.0, 3, "ci's key"],
@@ -221,11 +221,7 @@ async fn days_and_weeks_are_those_of_the_zone(engine: Engine) {
         for (zone, interval, starts) in [
             ("UTC", DAY, vec!["2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z", "2026-11-24T00:00:00Z"]),
             ("Europe/Berlin", DAY, vec!["2026-11-21T23:00:00Z", "2026-11-22T23:00:00Z", "2026-11-23T23:00:00Z"]),
-            (
-                "Asia/Kolkata",
-                DAY,
-                vec!["2026-11-21T18:30:00Z", "2026-11-22T18:30:00Z", "2026-11-23T18:30:00Z", "2026-11-24T18:30:00Z"],
-            ),
+            ("Asia/Kolkata", DAY, vec!["2026-11-21T18:30:00Z", "2026-11-22T18:30:00Z", "2026-11-23T18:30:00Z"]),
             ("America/New_York", 7 * DAY, vec!["2026-11-16T05:00:00Z", "2026-11-23T05:00:00Z"]),
             ("America/New_York", 6 * HOUR, vec![]),
         ] {
@@ -295,10 +291,10 @@ async fn groups_and_filters(engine: Engine) {
         told.iter().map(|row| row["usage_count"].as_i64().unwrap()).sum::<i64>()
     };
     for (column, operation, values, expected) in [
-        ("outcome", "in", json!(["VALID", "MALFORMED"]), 7),
+        ("outcome", "in", json!(["VALID", "NOT_FOUND"]), 7),
         ("outcome", "not_in", json!(["VALID"]), 3),
         ("outcome", "neq", json!(["VALID"]), 3),
-        ("outcome", "lt", json!(["N"]), 2),
+        ("outcome", "lt", json!(["O"]), 2),
         ("key_id", "eq", json!([one.id]), 4),
         ("key_id", "eq", json!([null]), 1),
         ("user_id", "in", json!([two.account]), 4),
@@ -417,7 +413,7 @@ async fn requests_are_told_from_the_recent_decisions(engine: Engine) {
     let told = rows(&ask(json!({})).await.ok());
     let codes: Vec<_> = told.iter().map(|row| row["outcome"].as_str().unwrap()).collect();
     let lacking = "INSUFFICIENT_PERMISSIONS";
-    assert_eq!(codes, [lacking, lacking, lacking, "MALFORMED"]);
+    assert_eq!(codes, [lacking, lacking, lacking, "NOT_FOUND"]);
     let first = &told[0];
     assert_eq!(
         (&first["key_id"], &first["user_id"], &first["ip"], &first["user_label"], &first["api_key_name"]),
@@ -493,8 +489,9 @@ async fn own_usage_is_ones_own(engine: Engine) {
     ] {
         let told = ask(&reader.secret, more).await.ok();
         let series: Vec<f64> = serde_json::from_value(told["usage"]["All"].clone()).unwrap();
-        assert_eq!(series.iter().sum::<f64>(), expected.iter().sum::<f64>(), "{more}");
-        assert!(series.len() >= expected.len() && series.len() == told["time"].as_array().unwrap().len());
+        let nonzero: Vec<_> = series.iter().filter(|number| **number > 0.0).copied().collect();
+        let expected: Vec<f64> = expected.into_iter().filter(|number| *number > 0.0).collect();
+        assert_eq!((nonzero, series.len()), (expected, told["time"].as_array().unwrap().len()), "{more}");
     }
     let hours = ask(&reader.secret, "&aggregation_interval=hour").await.ok();
     assert_eq!(hours["time"].as_array().unwrap().len(), 72);

@@ -21,7 +21,7 @@ const DENIALS: Duration = Duration::from_secs(10);
 /// How often counts are: what a node that is killed loses at most.
 const USAGE: Duration = Duration::from_secs(10);
 /// How often counts are folded.
-const FOLD: Duration = Duration::from_secs(60);
+const FOLD: Duration = Duration::from_mins(1);
 const FORGET: Duration = Duration::from_secs(5);
 
 /// The jobs of a running server.

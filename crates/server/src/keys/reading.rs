@@ -187,13 +187,12 @@ pub struct Attribution {
 
 /// Of every key of a workspace, revoked ones included.
 pub fn attributions(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Vec<Attribution>, Error> {
-    let all = queries::names(tx, workspace)?.into_iter().map(|(id, principal, name, digest)| Attribution {
+    queries::names(tx, workspace, |id, principal, name, digest| Attribution {
         id: id.into(),
         principal_id: principal.into(),
         name,
         hashed_xi_api_key: shown_hash(&digest),
-    });
-    Ok(all.collect())
+    })
 }
 
 /// A key as lists show it.

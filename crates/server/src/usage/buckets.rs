@@ -39,13 +39,16 @@ pub fn buckets(from: i64, to: i64, step: &Step) -> Option<Vec<i64>> {
         Step::Every(seconds, zone) if seconds % WEEK == 0 => days(seconds / DAY, date(1970, 1, 5), from, to, zone),
         Step::Every(seconds, zone) if seconds % DAY == 0 => days(seconds / DAY, date(1970, 1, 1), from, to, zone),
         Step::Every(seconds, zone) if seconds % HOUR == 0 && *seconds < DAY => hours(seconds / HOUR, from, to, zone),
-        Step::Every(seconds, _) => {
-            (0..).map(|n| from - from.rem_euclid(*seconds) + n * seconds).take_while(|at| *at < to).collect()
-        }
+        Step::Every(seconds, _) => evenly(*seconds, from - from.rem_euclid(*seconds), to),
         Step::Months(zone) => months(from, to, zone),
         Step::Whole => vec![from],
     };
     (starts.len() <= MOST).then_some(starts)
+}
+
+/// Every so many seconds.
+fn evenly(seconds: i64, from: i64, to: i64) -> Vec<i64> {
+    std::iter::successors(Some(from), |at| at.checked_add(seconds)).take_while(|at| *at < to).collect()
 }
 
 /// Every so many days, counted from an anchor, at midnight.
@@ -64,7 +67,7 @@ fn hours(every: i64, from: i64, to: i64, zone: &TimeZone) -> Vec<i64> {
         let (starts, ends) = (midnight(date, zone)?, midnight(date.tomorrow().ok()?, zone)?);
         let hours: Vec<i64> = if every == 1 {
             // Each hour that passes, also the one that the clocks show twice.
-            (0..).map(|n| starts + n * HOUR).take_while(|at| *at < ends).collect()
+            evenly(HOUR, starts, ends)
         } else {
             let shown = (0..24_i8).step_by(usize::try_from(every).unwrap_or(1));
             let at = shown

@@ -147,13 +147,13 @@ impl<'a> Labels<'a> {
     pub fn of(&mut self, tx: &mut Tx<'_>, column: Column, value: &Value) -> Result<Value, Error> {
         let Some(text) = value.as_str() else { return Ok(Value::Null) };
         let name = match column.kind {
-            Kind::Owner => match self.people.get(text) {
-                Some(name) => name.clone(),
-                None => {
+            Kind::Owner => {
+                if !self.people.contains_key(text) {
                     let name = members::name(tx, self.workspace, &text.into())?;
-                    self.people.entry(text.to_owned()).or_insert(name).clone()
+                    self.people.insert(text.to_owned(), name);
                 }
-            },
+                self.people.get(text).cloned().flatten()
+            }
             Kind::Key | Kind::Hash => {
                 if self.keys.is_none() {
                     let all = keys::attributions(tx, self.workspace)?.into_iter();

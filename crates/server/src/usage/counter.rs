@@ -168,6 +168,13 @@ mod tests {
         Slot { workspace: 3, minute, key, outcome: 0 }
     }
 
+    fn sum(counted: &[(Slot, Totals)]) -> Totals {
+        counted.iter().fold(Totals::default(), |mut sum, (_, totals)| {
+            sum += *totals;
+            sum
+        })
+    }
+
     #[test]
     fn nothing_is_lost_between_threads_and_flushes() {
         let counter = Counter::default();
@@ -180,8 +187,7 @@ mod tests {
             (0..50).for_each(|_| taken.lock().unwrap().extend(counter.take()));
         });
         taken.lock().unwrap().extend(counter.take());
-        let mut sum = Totals::default();
-        taken.lock().unwrap().iter().for_each(|(_, totals)| sum += *totals);
+        let sum = sum(&taken.lock().unwrap());
         assert_eq!(sum, Totals { count: 80_000, credits: 240_000 });
         assert!(counter.take().is_empty() && counter.of(3).is_empty());
     }
@@ -194,9 +200,7 @@ mod tests {
         let (ours, theirs) = (counter.of(3), counter.of(4));
         assert!(theirs.is_empty());
         assert!(ours.len() <= SHARDS * 5, "{}", ours.len());
-        let mut sum = Totals::default();
-        ours.iter().for_each(|(_, totals)| sum += *totals);
-        assert_eq!((sum, counter.lost()), (Totals { count: 20_000, credits: 20_000 }, 0));
+        assert_eq!((sum(&ours), counter.lost()), (Totals { count: 20_000, credits: 20_000 }, 0));
         // Minute after minute with nobody to take it: bounded, and told.
         (0..100_000).for_each(|minute| counter.add(slot(2, minute), 1));
         assert!(counter.take().len() <= SHARDS * 8);
@@ -212,7 +216,9 @@ mod tests {
         for keys in [1, 1_000, 200_000] {
             let counter = Counter::default();
             let slots: Vec<_> = (2..keys + 2).map(|key| slot(key, 0)).collect();
-            slots.iter().for_each(|slot| counter.add(*slot, 0));
+            for slot in &slots {
+                counter.add(*slot, 0);
+            }
             for threads in [1, 2] {
                 let started = std::time::Instant::now();
                 std::thread::scope(|scope| {

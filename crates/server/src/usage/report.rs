@@ -104,13 +104,8 @@ pub fn read(app: &App, tx: &mut Tx<'_>, question: &Question) -> Result<Report, F
         numbers: HashMap::new(),
         groups: Vec::new(),
     };
-    let mut waiting: HashMap<_, _>;
-    let counted;
-    {
-        let (pending, cells) = app.usage.unflushed(&app.index, &question.workspace);
-        waiting = pending.into_iter().map(|pending| (pending.name, pending.body)).collect();
-        counted = cells;
-    }
+    let (pending, counted) = app.usage.unflushed(&app.index, &question.workspace);
+    let mut waiting: HashMap<_, _> = pending.into_iter().map(|pending| (pending.name, pending.body)).collect();
     let mut cells = Vec::new();
     for resolution in Resolution::ALL {
         queries::each(tx, &question.workspace, resolution, (resolution.start_of(from), to), |name, body| {
@@ -178,14 +173,13 @@ impl Adding<'_> {
             let mut groups = self.of_key.remove(&run[0].key).unwrap_or_default();
             for cell in run {
                 let Some(bucket) = self.places.1[usize::from(cell.unit)] else { continue };
-                let known = groups.iter().find(|(outcome, _)| *outcome == cell.outcome);
-                let group = match known {
-                    Some((_, group)) => *group,
-                    None => {
-                        let group = self.group(cell.key, cell.outcome)?;
-                        groups.push((cell.outcome, group));
-                        group
-                    }
+                let known = groups.iter().find(|(outcome, _)| *outcome == cell.outcome).map(|(_, group)| *group);
+                let group = if let Some(group) = known {
+                    group
+                } else {
+                    let group = self.group(cell.key, cell.outcome)?;
+                    groups.push((cell.outcome, group));
+                    group
                 };
                 let Some(group) = group else { continue };
                 let sum = &mut self.groups[group].sums[bucket];
@@ -269,8 +263,12 @@ pub fn table(
         table.column_units.push(unit.map(str::to_owned));
     };
     column("timestamp", "DateTime", None);
-    question.group_by.iter().for_each(|group| column(group.name, group.kind(), None));
-    measures.iter().for_each(|(name, kind, unit, _)| column(name, kind, *unit));
+    for group in &question.group_by {
+        column(group.name, group.kind(), None);
+    }
+    for (name, kind, unit, _) in measures {
+        column(name, kind, *unit);
+    }
     let mut labelled: Vec<(usize, Column, &str)> = Vec::new();
     for (place, group) in question.group_by.iter().enumerate() {
         // The same name once, also if a key is told by its id and by its hash.
