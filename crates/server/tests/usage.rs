@@ -725,3 +725,54 @@ async fn counts_wait_for_a_store_that_takes_nothing() {
     assert_eq!(total(&world).await, (3.0, 3.0));
     assert_eq!(world.count("SELECT COUNT(*) FROM usage_blocks").await, 2);
 }
+
+/// How long a question takes, about 90 days of a thousand keys that are busy in every hour, two of them in every minute:
+/// `cargo xtask test -- --release -p stead-server --test main -- --ignored --nocapture cost_of_questions`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stdout, reason = "it says what it measured")]
+async fn the_cost_of_questions_about_usage() {
+    use stead_server::store::Tx;
+    use stead_server::usage::block::{Cell, Totals, encode};
+    let world = World::new(Engine::Sqlite).await;
+    let cells = |units: u16| {
+        let totals = Totals { count: 60, credits: 1000 };
+        let of_key = move |key: u128| (0..units).map(move |unit| Cell { key, unit, outcome: 0, totals });
+        encode(&(2..1002).map(|key| key << 64).flat_map(of_key).collect::<Vec<_>>())
+    };
+    let (minutes, hours) = (cells(60), cells(24));
+    let today = START.seconds() - 12 * HOUR;
+    let spans = (0..48).map(|n| (60, today - 36 * HOUR + n * HOUR, minutes.clone()));
+    let spans = spans.chain((0..88).map(|n| (HOUR, today - (n + 3) * DAY, hours.clone())));
+    let spans: Vec<_> = spans.collect();
+    let bytes: usize = spans.iter().flat_map(|(_, _, blocks)| blocks).map(Vec::len).sum();
+    let workspace = world.workspace.clone();
+    let work = move |tx: &mut Tx<'_>| {
+        for (resolution, starts_at, blocks) in &spans {
+            for (seq, body) in (0_i64..).zip(blocks) {
+                tx.run(
+                    "INSERT INTO usage_blocks (workspace_id, resolution, starts_at, node_id, seq, is_folded, body) \
+                     VALUES ($1, $2, $3, 'n', $4, TRUE, $5)",
+                    &[
+                        workspace.as_str().into(),
+                        (*resolution).into(),
+                        (*starts_at * 1_000_000).into(),
+                        seq.into(),
+                        body.clone().into(),
+                    ],
+                )?;
+            }
+        }
+        Ok::<_, stead_server::store::Error>(())
+    };
+    let done = world.app.store.write(work, |()| {}).await;
+    assert!(matches!(done, stead_server::store::Written::Committed(())));
+    let (from, to) = (millis(today - 90 * DAY), millis(today + DAY));
+    for (group_by, interval) in [(json!([]), DAY), (json!(["key_id"]), DAY), (json!([]), HOUR)] {
+        let body = json!({"start_time": from, "end_time": to, "interval_seconds": interval, "group_by": group_by});
+        let started = std::time::Instant::now();
+        let table = world.call("POST", OVER_TIME, body).await.ok();
+        let rows = table["rows"].as_array().unwrap().len();
+        println!("{group_by} by {interval} s: {:?}, {rows} rows from {bytes} bytes", started.elapsed());
+    }
+}
