@@ -31,8 +31,8 @@ use stead_verify::pepper::Label;
 
 pub use queries::Filter;
 pub use reading::{
-    Attribution, all_unrevoked, attributions, broken_seals, count_all, each_fact, fact, find, get, last_use_of,
-    last_uses, list, month_of, not_found, of_principal, own, rows_of_principal, search,
+    Attribution, all_unrevoked, attribution, attributions, broken_seals, count_all, each_fact, fact, find, get,
+    last_use_of, last_uses, list, month_of, not_found, of_principal, own, rows_of_principal, search,
 };
 use reading::{addressed_key, addressed_owner, live, view};
 pub use row::{KeyRow, standing};

@@ -195,6 +195,17 @@ pub fn attributions(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Vec<Attr
     })
 }
 
+/// Of one key.
+pub fn attribution(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &KeyId) -> Result<Option<Attribution>, Error> {
+    let row = queries::find(tx, workspace, id.as_str())?;
+    Ok(row.map(|row| Attribution {
+        id: row.id(),
+        principal_id: row.principal_id.as_str().into(),
+        hashed_xi_api_key: shown_hash(&row.digest),
+        name: row.name,
+    }))
+}
+
 /// A key as lists show it.
 pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
     let now = app.clock.now();

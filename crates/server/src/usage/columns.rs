@@ -7,7 +7,7 @@ use crate::keys::{self, Attribution};
 use crate::members;
 use crate::store::{Error, Tx};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use stead_api::id::{KeyId, PrincipalId, WorkspaceId};
 
 /// The one product: whatever asks about keys.
@@ -114,7 +114,7 @@ impl Column {
 }
 
 /// The keys of a workspace, by the bits of their ids.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Keys(HashMap<u128, Attribution>);
 
 impl Keys {
@@ -122,6 +122,17 @@ impl Keys {
     pub fn read(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Self, Error> {
         let keys = keys::attributions(tx, workspace)?.into_iter();
         Ok(Self(keys.filter_map(|key| Some((key.id.bits()?, key))).collect()))
+    }
+
+    /// Some of them.
+    pub fn find(tx: &mut Tx<'_>, workspace: &WorkspaceId, ids: &BTreeSet<KeyId>) -> Result<Self, Error> {
+        let mut found = HashMap::new();
+        for id in ids {
+            if let (Some(bits), Some(key)) = (id.bits(), keys::attribution(tx, workspace, id)?) {
+                found.insert(bits, key);
+            }
+        }
+        Ok(Self(found))
     }
 
     /// Whose it is.
@@ -133,14 +144,16 @@ impl Keys {
 /// Names for people, each read once.
 pub struct Labels<'a> {
     workspace: &'a WorkspaceId,
-    keys: Option<HashMap<String, String>>,
-    people: HashMap<String, Option<String>>,
+    keys: Option<Keys>,
+    /// Of keys, by id and by hash.
+    key_names: Option<HashMap<String, String>>,
+    owners: HashMap<String, Option<String>>,
 }
 
 impl<'a> Labels<'a> {
-    /// Of a workspace.
-    pub fn new(workspace: &'a WorkspaceId) -> Self {
-        Self { workspace, keys: None, people: HashMap::new() }
+    /// Of a workspace, by its keys if they were read already.
+    pub fn new(workspace: &'a WorkspaceId, keys: Option<Keys>) -> Self {
+        Self { workspace, keys, key_names: None, owners: HashMap::new() }
     }
 
     /// What people call a value of a column; null where there is no name.
@@ -148,20 +161,23 @@ impl<'a> Labels<'a> {
         let Some(text) = value.as_str() else { return Ok(Value::Null) };
         let name = match column.kind {
             Kind::Owner => {
-                if !self.people.contains_key(text) {
+                if !self.owners.contains_key(text) {
                     let name = members::name(tx, self.workspace, &text.into())?;
-                    self.people.insert(text.to_owned(), name);
+                    self.owners.insert(text.to_owned(), name);
                 }
-                self.people.get(text).cloned().flatten()
+                self.owners.get(text).cloned().flatten()
             }
             Kind::Key | Kind::Hash => {
-                if self.keys.is_none() {
-                    let all = keys::attributions(tx, self.workspace)?.into_iter();
-                    let names =
-                        all.flat_map(|key| [(key.id.to_string(), key.name.clone()), (key.hashed_xi_api_key, key.name)]);
-                    self.keys = Some(names.collect());
+                if self.key_names.is_none() {
+                    let keys = match self.keys.take() {
+                        Some(keys) => keys,
+                        None => Keys::read(tx, self.workspace)?,
+                    };
+                    let both =
+                        |key: Attribution| [(key.id.to_string(), key.name.clone()), (key.hashed_xi_api_key, key.name)];
+                    self.key_names = Some(keys.0.into_values().flat_map(both).collect());
                 }
-                self.keys.as_ref().and_then(|keys| keys.get(text)).cloned()
+                self.key_names.as_ref().and_then(|names| names.get(text)).cloned()
             }
             Kind::Workspace => crate::workspaces::find(tx, self.workspace)?.map(|row| row.name),
             _ => None,

@@ -68,8 +68,10 @@ pub async fn requests(app: &Arc<App>, workspace: WorkspaceId, asked: RecentQuest
             column_units: COLUMNS.iter().map(|(_, _, unit)| unit.map(str::to_owned)).collect(),
             rows: Vec::new(),
         };
-        let keys = Keys::read(tx, &workspace)?;
-        let mut labels = Labels::new(&workspace);
+        // A few, of a workspace that may have very many.
+        let ids = verdicts.iter().filter_map(|verdict| Some(verdict.key.as_ref()?.id())).collect();
+        let keys = Keys::find(tx, &workspace, &ids)?;
+        let mut labels = Labels::new(&workspace, Some(keys.clone()));
         for verdict in &verdicts {
             if table.rows.len() == asked.limit {
                 break;

@@ -71,6 +71,8 @@ pub struct Report {
     pub starts: Vec<i64>,
     /// In the order of their values.
     pub groups: Vec<Group>,
+    /// The workspace's keys, if they had to be read.
+    pub keys: Option<Keys>,
 }
 
 /// Runs `work`, which asks [`read`], while no count moves from memory to the store.
@@ -122,9 +124,9 @@ pub fn read(app: &App, tx: &mut Tx<'_>, question: &Question) -> Result<Report, F
     for (starts_at, cells) in counted {
         adding.cells(Resolution::Minutes, starts_at, &cells)?;
     }
-    let Adding { starts, mut groups, .. } = adding;
+    let Adding { starts, mut groups, keys, .. } = adding;
     groups.sort_by_cached_key(|group| group.values.iter().map(ToString::to_string).collect::<Vec<_>>());
-    Ok(Report { starts, groups })
+    Ok(Report { starts, groups, keys: needs_keys.then_some(keys) })
 }
 
 /// An answer in the making.
@@ -255,7 +257,7 @@ pub fn table(
     measures: &[Measure],
     filters: &[ColumnFilter],
 ) -> Result<Table, Failure> {
-    let report = read(app, tx, question)?;
+    let mut report = read(app, tx, question)?;
     let mut table = Table::default();
     let mut column = |name: &str, kind: &str, unit: Option<&str>| {
         table.columns.push(name.to_owned());
@@ -277,7 +279,7 @@ pub fn table(
             column(label, "String", None);
         }
     }
-    let mut labels = Labels::new(&question.workspace);
+    let mut labels = Labels::new(&question.workspace, report.keys.take());
     let mut names = Vec::with_capacity(report.groups.len());
     for group in &report.groups {
         let of_group = labelled.iter().map(|(place, column, _)| labels.of(tx, *column, &group.values[*place]));

@@ -96,14 +96,14 @@ pub async fn character_stats(
             most: MOST_NUMBERS,
             blame: ["query", "aggregation_interval"],
         };
-        let report = report::read(app, tx, &question)?;
+        let mut report = report::read(app, tx, &question)?;
         let time = report.starts.iter().map(|at| at * 1000).collect();
         let mut usage = BTreeMap::new();
         if asked.breakdown == "none" {
             // There is always one series, also of nothing.
             usage.insert("All".to_owned(), vec![0.0; report.starts.len()]);
         }
-        let mut labels = Labels::new(&workspace);
+        let mut labels = Labels::new(&workspace, report.keys.take());
         for group in report.groups {
             let series = group.sums.iter().map(|sum| metric(asked.metric, sum)).collect();
             let label = match (column, group.values.first()) {
