@@ -5,8 +5,8 @@
 //! - [`secret`]: the full key string: its form, its check, a type that can't be printed
 //! - [`permission`]: the catalogue of what a key may do
 //! - [`error`]: every error code with its HTTP status, in one table
-//! - [`account`], [`key`], [`verify`], [`user`], [`member`], [`group`], [`resource`], [`audit`], [`workspace`],
-//!   [`webhook`]: requests and responses of the routes
+//! - [`account`], [`key`], [`verify`], [`user`], [`member`], [`group`], [`resource`], [`audit`], [`usage`],
+//!   [`workspace`], [`webhook`]: requests and responses of the routes
 //!
 //! This crate knows nothing of HTTP, of a database or of a decision.
 
@@ -21,6 +21,7 @@ pub mod permission;
 pub mod resource;
 pub mod secret;
 pub mod time;
+pub mod usage;
 pub mod user;
 pub mod verify;
 pub mod webhook;

@@ -24,6 +24,7 @@ use stead_api::member::{
     InviteList, Member, MemberList, SetUsageLimit, UpdateMember,
 };
 use stead_api::secret::Secret;
+use stead_api::usage::{CharacterStats, KeysUsage, RequestsQuery, Table, UsageOverTime, UsageQuery};
 use stead_api::user::{User, WholeSubscription};
 use stead_api::verify::{
     BatchResult, Decision, Decisions, PastDecision, PastDecisions, Simulate, VerifyApiKey, VerifyApiKeys,
@@ -377,6 +378,31 @@ impl Client {
     pub async fn redeliver_webhook_event(&self, webhook: &WebhookId, event: &EventId) -> Result<Status, Error> {
         let path = format!("{}/deliveries/{event}/redeliver", webhook_path(webhook));
         self.call(Method::POST, &path, None::<&()>).await
+    }
+
+    /// Credits and decisions by bucket of time and by group.
+    pub async fn usage_by_product_over_time(&self, question: &UsageOverTime) -> Result<Table, Error> {
+        self.call(Method::POST, "/v1/workspace/analytics/query/usage-by-product-over-time", Some(question)).await
+    }
+
+    /// Charges by day.
+    pub async fn analytics_usage(&self, question: &UsageQuery) -> Result<Table, Error> {
+        self.call(Method::POST, "/v1/workspace/analytics/usage", Some(question)).await
+    }
+
+    /// Recent decisions of the node that answers.
+    pub async fn analytics_requests(&self, question: &RequestsQuery) -> Result<Table, Error> {
+        self.call(Method::POST, "/v1/workspace/analytics/requests", Some(question)).await
+    }
+
+    /// Series of credits or requests. `query` are the parameters by name; `start_unix` and `end_unix` must be there.
+    pub async fn character_stats(&self, query: &[(&str, &str)]) -> Result<CharacterStats, Error> {
+        self.query("/v1/usage/character-stats", query).await
+    }
+
+    /// Grants, denials and credits of each key in the last days, today among them.
+    pub async fn api_keys_usage(&self, days: u32) -> Result<KeysUsage, Error> {
+        self.call(Method::GET, &format!("/v1/workspace/usage/api-keys?days={days}"), None::<&()>).await
     }
 
     pub(crate) async fn call<T: DeserializeOwned>(

@@ -14,6 +14,7 @@ use crate::members::{self, Caller};
 use crate::metrics::Metrics;
 use crate::store::{Error, Store, Tx};
 use crate::traces::Traces;
+use crate::usage::Usage;
 use crate::verify::admission::Proxies;
 use crate::verify::credits::{self, Leases};
 use crate::verify::decisions::Decisions;
@@ -62,6 +63,8 @@ pub struct App {
     pub refusals: Refusals,
     /// Whoever walks a whole audit log holds it.
     pub audit_walk: Semaphore,
+    /// What was counted for whom, and not yet told to the store.
+    pub usage: Usage,
     /// What a key must hold to ask about others.
     pub may_ask: PermissionSet,
     /// Digests and seals.
@@ -132,6 +135,7 @@ pub async fn build(
         progress: Progress::default(),
         unsaved: Unsaved::default(),
         sender: Sender::new(Outward::new(config.webhook_allow.clone()), node.clone()),
+        usage: Usage::new(node.clone()),
         leases: Leases::new(node),
         requests: Requests::default(),
         places: Places::default(),

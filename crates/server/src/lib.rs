@@ -10,6 +10,7 @@
 //! - [`mail`]: the outbox, and sending what lies there
 //! - [`metrics`], [`traces`]: what is counted; spans for a collector
 //! - [`verify`]: the life of a verification
+//! - [`usage`]: what was verified, counted by key and time
 //! - [`jobs`]: what happens by itself
 //! - [`http`]: the table of routes, layers, extractors, answers
 //! - [`doctor`]: checks an installation
@@ -35,6 +36,7 @@ pub mod resources;
 mod seal;
 pub mod store;
 pub mod traces;
+pub mod usage;
 pub mod verify;
 pub mod webhooks;
 pub mod workspaces;

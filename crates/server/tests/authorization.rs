@@ -76,6 +76,7 @@ pub(crate) fn example(route: &Route, things: &Things) -> Option<(String, Value)>
         | "list_workspaces"
         | "get_workspace"
         | "get_own_workspace"
+        | "get_api_keys_usage"
         | "get_decision"
         | "list_decisions"
         | "release_lease"
@@ -136,6 +137,17 @@ pub(crate) fn example(route: &Route, things: &Things) -> Option<(String, Value)>
         "create_invites" => json!({"emails": ["new@example.com"]}),
         "delete_invite" => json!({"email": "invited@example.com"}),
         "accept_invite" => json!({"token": NO_TOKEN}),
+        "get_usage_by_product_over_time" => {
+            json!({"start_time": 1_795_000_000_000_i64, "end_time": 1_795_003_600_000_i64})
+        }
+        "get_analytics_usage" => {
+            json!({"start_time": 1_795_000_000_000_i64, "end_time": 1_795_003_600_000_i64, "interval_seconds": DAY})
+        }
+        "get_analytics_requests" => json!({"start_time": 1_795_000_000_000_i64}),
+        "get_character_stats" => {
+            let path = format!("{path}?start_unix=1795000000000&end_unix=1795003600000");
+            return Some((path, Value::Null));
+        }
         "disable_own_api_key" => return Some((format!("{path}?api_key_name=self"), Value::Null)),
         _ => return None,
     };

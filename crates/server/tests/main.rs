@@ -35,6 +35,7 @@ mod resources;
 mod rotation;
 mod store;
 mod traces;
+mod usage;
 mod verify;
 mod webhooks;
 mod workspaces;

@@ -8,6 +8,7 @@ use stead_api::key::{Change, CreateApiKey, KeyStatus, Permissions, RotateApiKey,
 use stead_api::member::{AcceptInvite, CreateInvite, CreateInvites, UpdateMember};
 use stead_api::resource::{CreateResource, Role, ShareResource, ShareTarget, UnshareResource, UpdateResource};
 use stead_api::secret::Secret;
+use stead_api::usage::{RequestsQuery, UsageOverTime, UsageQuery};
 use stead_api::verify::{BatchResult, DecisionCode, Simulate, VerifyApiKey, VerifyApiKeys};
 use stead_api::webhook::{DeliveryStatus, RotateWebhookSecret, UpdateWebhook, WebhookSettings};
 use stead_api::workspace::{
@@ -120,6 +121,24 @@ async fn every_call_of_the_client_works_on_the_real_server() {
     assert_eq!(revoked.api_keys.len(), 2);
 
     share_a_voice(&client, &account).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_millis()).unwrap();
+    let (start_time, end_time) = (now - 3_600_000, now + 60_000);
+    let question =
+        UsageOverTime { start_time, end_time, group_by: Some(vec!["outcome".into()]), ..UsageOverTime::default() };
+    let table = client.usage_by_product_over_time(&question).await.unwrap();
+    assert_eq!(table.columns, ["timestamp", "outcome", "total_usage", "usage_count"]);
+    assert!(table.rows.iter().any(|row| row[1] == "VALID"));
+    let question = UsageQuery { start_time, end_time, interval_seconds: 86_400, ..UsageQuery::default() };
+    assert!(!client.analytics_usage(&question).await.unwrap().rows.is_empty());
+    let question = RequestsQuery { start_time: Some(start_time), ..RequestsQuery::default() };
+    assert!(!client.analytics_requests(&question).await.unwrap().rows.is_empty());
+    let (start, end) = (start_time.to_string(), end_time.to_string());
+    let query = [("start_unix", start.as_str()), ("end_unix", &end), ("include_workspace_metrics", "true")];
+    let stats = client.character_stats(&query).await.unwrap();
+    assert!((stats.usage["All"].iter().sum::<f64>() - 2.0).abs() < 0.1, "{stats:?}");
+    let usage = client.api_keys_usage(2).await.unwrap();
+    assert_eq!((usage.days.len(), usage.api_keys[0].service_account_user_id.clone()), (2, account.clone()));
 
     let change = UpdateServiceAccount { name: Some("renamed".into()), ..UpdateServiceAccount::default() };
     assert_eq!(client.update_service_account(&account, &change).await.unwrap().name, "renamed");

@@ -288,6 +288,12 @@ impl<'a> Fields<'a> {
         (self.mistakes.len() == before).then_some(networks)
     }
 
+    /// Notes the mistakes of an item of a list.
+    pub fn in_item(&mut self, name: &str, place: usize, mistakes: Vec<FieldError>) {
+        let room = MAX_MISTAKES.saturating_sub(self.mistakes.len());
+        self.mistakes.extend(mistakes.into_iter().take(room).map(|mistake| within(mistake, name, place)));
+    }
+
     fn item_mistake(&mut self, name: &str, place: usize, kind: &str, message: &str) {
         if self.mistakes.len() < MAX_MISTAKES {
             let mut mistake = field_error(&["body", name], kind, message);

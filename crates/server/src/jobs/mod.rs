@@ -28,6 +28,10 @@ const MAILS: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_hours(1);
 /// How often refused calls of a minute that is over are written to the audit log.
 const REFUSALS: Duration = Duration::from_secs(5);
+/// How often counts are: what a node that is killed loses at most.
+const USAGE: Duration = Duration::from_secs(10);
+/// How often counts are folded.
+const FOLD: Duration = Duration::from_mins(1);
 const FORGET: Duration = Duration::from_secs(5);
 /// How often it is looked for what time has brought: keys that end, credits that go.
 const NOTICES: Duration = Duration::from_mins(1);
@@ -48,6 +52,10 @@ pub fn start(app: &Arc<App>) -> Jobs {
     tasks.spawn(every(USES, app.clone(), stopped.clone(), "save last uses", uses));
     let refused = |app: Arc<App>| async move { refusals::write(&app, false).await };
     tasks.spawn(every(REFUSALS, app.clone(), stopped.clone(), "write refused calls", refused));
+    let counts = |app: Arc<App>| async move { crate::usage::flush(&app).await };
+    let fold = |app: Arc<App>| async move { crate::usage::fold(&app).await };
+    tasks.spawn(every(USAGE, app.clone(), stopped.clone(), "save usage", counts));
+    tasks.spawn(every(FOLD, app.clone(), stopped.clone(), "fold usage", fold));
     let told = Arc::<Mutex<Told>>::default();
     let denials = move |app: Arc<App>| {
         let told = told.clone();
@@ -78,7 +86,7 @@ pub async fn finish(app: &Arc<App>, jobs: Jobs) {
     jobs.stop.send_replace(true);
     jobs.tasks.join_all().await;
     if let Err(failure) = usage::close(app).await {
-        tracing::error!("the last uses and credits could not be saved: {failure:?}");
+        tracing::error!("the last uses, counts and credits could not be saved: {failure:?}");
     }
     if let Err(failure) = refusals::write(app, true).await {
         tracing::error!("the last refused calls could not be written to the audit log: {failure:?}");

@@ -40,11 +40,11 @@ use stead_verify::pepper::Label;
 
 pub use bounds::Bounds;
 pub use queries::Filter;
-use reading::{addressed_key, addressed_owner, live, use_in_memory, view};
 pub use reading::{
-    all_unrevoked, broken_seals, capped_of_lineage, count_all, each_fact, fact, find, get, last_use_of, last_uses,
-    list, month_of, not_found, of_principal, own, rows_of_principal, search,
+    Attribution, all_unrevoked, attribution, attributions, broken_seals, capped_of_lineage, count_all, each_fact, fact,
+    find, get, last_use_of, last_uses, list, month_of, not_found, of_principal, own, rows_of_principal, search,
 };
+use reading::{addressed_key, addressed_owner, live, use_in_memory, view};
 pub use row::{KeyRow, standing};
 
 /// A key as create and rotate answer it; the secret goes with it apart.

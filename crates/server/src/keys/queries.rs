@@ -163,6 +163,19 @@ pub(super) fn uses_of(
     )
 }
 
+/// Every key of the workspace, revoked ones included: id, owner, name, digest.
+pub(super) fn names<T>(
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    read: impl Fn(String, String, String, Vec<u8>) -> T,
+) -> Result<Vec<T>, Error> {
+    tx.all(
+        "SELECT id, principal_id, name, digest FROM api_keys WHERE workspace_id = $1",
+        &[workspace.as_str().into()],
+        |row| Ok(read(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )
+}
+
 /// What to search for; every part that is `None` lets all keys through.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {

@@ -176,6 +176,45 @@ fn last_use(app: &App, key: &KeyId, stored: Option<i64>) -> Option<Timestamp> {
     use_in_memory(app, key).max(stored.map(Timestamp))
 }
 
+/// A digest hashed once more, so that what is shown is not what is stored.
+fn shown_hash(digest: &[u8]) -> String {
+    seal::hex(&Sha256::digest(digest))
+}
+
+/// Whose a key is, and what it is called: what its usage is told by.
+#[derive(Clone, Debug)]
+pub struct Attribution {
+    /// The key.
+    pub id: KeyId,
+    /// Its owner.
+    pub principal_id: PrincipalId,
+    /// Its name.
+    pub name: String,
+    /// As lists show it.
+    pub hashed_xi_api_key: String,
+}
+
+/// Of every key of a workspace, revoked ones included.
+pub fn attributions(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Vec<Attribution>, Error> {
+    queries::names(tx, workspace, |id, principal, name, digest| Attribution {
+        id: id.into(),
+        principal_id: principal.into(),
+        name,
+        hashed_xi_api_key: shown_hash(&digest),
+    })
+}
+
+/// Of one key.
+pub fn attribution(tx: &mut Tx<'_>, workspace: &WorkspaceId, id: &KeyId) -> Result<Option<Attribution>, Error> {
+    let row = queries::find(tx, workspace, id.as_str())?;
+    Ok(row.map(|row| Attribution {
+        id: row.id(),
+        principal_id: row.principal_id.as_str().into(),
+        hashed_xi_api_key: shown_hash(&row.digest),
+        name: row.name,
+    }))
+}
+
 /// A key as lists show it.
 pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
     let now = app.clock.now();
@@ -190,8 +229,7 @@ pub(super) fn view(app: &App, row: &KeyRow, stored_use: Option<i64>) -> ApiKey {
         api_key_id: row.id(),
         service_account_user_id: row.principal_id.as_str().into(),
         service_account_id: row.principal_id.as_str().into(),
-        // Hashed once more, so that what is shown is not what is stored.
-        hashed_xi_api_key: seal::hex(&Sha256::digest(&row.digest)),
+        hashed_xi_api_key: shown_hash(&row.digest),
         description: row.description.clone(),
         created_at_unix: created,
         created_at: created,

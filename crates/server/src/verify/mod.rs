@@ -142,7 +142,7 @@ fn find_and_judge(app: &App, presented: &str, ask: &Ask, manner: Manner<'_>) -> 
         if let Some(workspace) = manner.within {
             app.decisions.note(workspace, &verdict, manner.resource);
         }
-        count(app, manner.via, &verdict);
+        count(app, manner, None, &verdict);
         return Ok(Attempt::Decided(verdict));
     };
     Ok(judge(app, key, ask, manner, now))
@@ -167,7 +167,7 @@ pub fn judge(app: &App, key: KeyRecord, ask: &Ask, manner: Manner<'_>, now: Time
     }
     verdict.after.held = verdict.before.held;
     if !manner.is_rehearsal {
-        count(app, manner.via, &verdict);
+        count(app, manner, Some(&key), &verdict);
         if verdict.code == DecisionCode::Valid {
             note_use(app, &key, now);
         }
@@ -188,12 +188,13 @@ fn note_use(app: &App, key: &KeyRecord, now: Timestamp) {
 }
 
 /// Counts a decision. Where denials are traced, its id, which is random, draws the sample.
-fn count(app: &App, via: Via, verdict: &Verdict) {
-    app.metrics.decided(via, verdict.code);
+fn count(app: &App, manner: Manner<'_>, key: Option<&KeyRecord>, verdict: &Verdict) {
+    app.metrics.decided(manner.via, verdict.code);
+    app.usage.count(&app.index, key, manner, verdict);
     if verdict.code != DecisionCode::Valid
         && let Some(traces) = &app.traces
     {
-        traces.denied(via, verdict);
+        traces.denied(manner.via, verdict);
     }
 }
 

@@ -83,10 +83,11 @@ pub async fn flush(app: &Arc<App>) -> Result<(), Failure> {
     uses.and(credits::settle(app).await)
 }
 
-/// The same, and gives the leases back: for a clean stop.
+/// The same with what was counted, and gives the leases back: for a clean stop.
 pub async fn close(app: &Arc<App>) -> Result<(), Failure> {
     let uses = flush_uses(app, true).await;
-    uses.and(credits::close(app).await)
+    let counts = crate::usage::flush(app).await;
+    uses.and(counts).and(credits::close(app).await)
 }
 
 /// Tells the store of last uses; with `all`, also of those whose minute is not over. What fails is kept for the next

@@ -516,6 +516,25 @@ await check("self-disable needs the exact word and disables nothing without it",
     await verifiesAs("VALID", key.secret);
 });
 
+// ---- Usage --------------------------------------------------------------------------------------------------------------
+
+await check("usage and analytics are told as the SDK reads them", async () => {
+    const now = Date.now();
+    const range = { startTime: now - 3_600_000, endTime: now + 60_000 };
+    await verifiesAs("VALID", unrestricted.secret);
+    const stats = await admin.usage.get({ startUnix: range.startTime, endUnix: range.endTime, includeWorkspaceMetrics: true, metric: "request_count" });
+    assert.equal(stats.time.length, stats.usage.All.length);
+    assert.ok(stats.usage.All.some((count) => count > 0));
+    const filters = [{ column: "outcome", operation: "eq", values: ["VALID"] }];
+    const table = await admin.workspace.usage.getUsageByProductOverTime({ ...range, intervalSeconds: 86_400, groupBy: ["user_id"], filters, timeZone: "Europe/Berlin" });
+    assert.deepEqual(table.columns, ["timestamp", "user_id", "total_usage", "usage_count", "user_label"]);
+    assert.deepEqual(table.columnUnits[2], "credits");
+    assert.ok(table.rows.some((row) => row[1] === account && row[3] > 0));
+    const requests = await admin.workspace.analytics.requests.get({ ...range, limit: 10 });
+    assert.ok(requests.rows.every((row) => row.length === requests.columns.length));
+    await refusedAsInvalid(() => admin.workspace.analytics.requests.get(), "start_time");
+});
+
 // ---- Errors -----------------------------------------------------------------------------------------------------------
 
 await check("422 is typed and names the field", async () => {

@@ -452,6 +452,24 @@ with check("workspace.set_third_party_disabling_policy rules over the keys' own 
     assert verify(ruled.api_key) == "DISABLED"
 
 
+# ---- Usage ---------------------------------------------------------------------------------------------------------
+
+with check("usage and analytics are told as the SDK reads them"):
+    now = int(time.time() * 1000)
+    assert verify(unrestricted.api_key) == "VALID"
+    stats = admin.usage.get(start_unix=now - 3_600_000, end_unix=now + 60_000, include_workspace_metrics=True)
+    assert len(stats.time) == len(stats.usage["All"])
+    span = {"start_time": now - 3_600_000, "end_time": now + 60_000}
+    table = admin.workspace.usage.get_usage_by_product_over_time(**span, interval_seconds=86_400, group_by=["user_id"])
+    assert table.columns == ["timestamp", "user_id", "total_usage", "usage_count", "user_label"], table.columns
+    assert any(row[1] == account and row[3] > 0 for row in table.rows)
+    charges = admin.workspace.usage.get_usage(**span, interval_seconds=86_400)
+    assert charges.columns == ["timestamp", "total_cost", "total_charge_count", "total_usage"], charges.columns
+    requests = admin.workspace.analytics.requests.get(start_time=now - 3_600_000, limit=10)
+    assert all(len(row) == len(requests.columns) for row in requests.rows)
+    refused_as_invalid(lambda: admin.workspace.analytics.requests.get(), "start_time")
+
+
 # ---- Errors --------------------------------------------------------------------------------------------------------
 
 with check("422 is typed, names the field, and writes nothing"):

@@ -159,6 +159,11 @@ impl KeyRecord {
     pub fn cap(&self) -> Option<u64> {
         self.limits.as_ref()?.character_limit
     }
+
+    /// Its tenant's number, which stays the same for as long as the index lives.
+    pub fn workspace_number(&self) -> u32 {
+        self.workspace
+    }
 }
 
 impl Default for KeyIndex {
@@ -235,6 +240,16 @@ impl KeyIndex {
     pub fn workspace_of(&self, id: &WorkspaceId) -> Option<&Workspace> {
         let place = *self.known.read().unwrap_or_else(PoisonError::into_inner).workspaces.get(id)?;
         self.workspaces.get(place)
+    }
+
+    /// A tenant's number, as [`KeyRecord::workspace_number`] has it.
+    pub fn workspace_number(&self, id: &WorkspaceId) -> Option<u32> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).workspaces.get(id).copied()
+    }
+
+    /// The tenant with this number.
+    pub fn workspace_numbered(&self, number: u32) -> Option<&Workspace> {
+        self.workspaces.get(number)
     }
 
     /// Every tenant.

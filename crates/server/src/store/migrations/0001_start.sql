@@ -222,6 +222,22 @@ CREATE TABLE credit_leases (
 ) {keyed};
 CREATE INDEX credit_leases_by_age ON credit_leases (renewed_at);
 
+-- What verification counted, many counts in a block (usage/block.rs). `resolution` is the unit in seconds: 60, 3600 or
+-- 86400; a block lies in one span of 60 minutes, 24 hours or 28 days, which begins at `starts_at`. Each count is in
+-- exactly one block. `is_folded`: was gathered with the others of its span.
+CREATE TABLE usage_blocks (
+    workspace_id TEXT NOT NULL,
+    resolution {int} NOT NULL,
+    starts_at {int} NOT NULL,
+    node_id TEXT NOT NULL,
+    seq {int} NOT NULL,
+    is_folded {bool} NOT NULL,
+    body {bytes} NOT NULL,
+    PRIMARY KEY (workspace_id, resolution, starts_at, node_id, seq)
+) {strict};
+CREATE INDEX usage_blocks_by_age ON usage_blocks (resolution, starts_at);
+CREATE INDEX usage_blocks_loose ON usage_blocks (resolution, starts_at) WHERE NOT is_folded;
+
 -- A chain per workspace: `hash` seals the whole row and the hash before it. `class_uid` and `activity_id` are OCSF's, `status`
 -- is 1 for what was done and 2 for what was refused. Pages go by time, newest first, each by the index of its filter.
 CREATE TABLE audit_log (
