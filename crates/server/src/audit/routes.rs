@@ -7,15 +7,14 @@ use crate::app::App;
 use crate::error::{Failure, field_error};
 use crate::http::extract::{Query, id};
 use crate::http::fields::MAX_NUMBER;
+use crate::http::pages::{Pages, limit};
 use crate::http::reply::{Answer, json};
 use crate::members::Caller;
-use crate::seal::{self, hex};
 use axum::extract::State;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use stead_api::audit::AuditLogPage;
-use stead_api::error::{ErrorCode, FieldError};
-use stead_api::id::WorkspaceId;
+use stead_api::error::FieldError;
 use stead_api::time::Timestamp;
 
 /// The query of [`list`].
@@ -34,8 +33,6 @@ pub const QUERY: &[(&str, &str)] = &[
 
 /// What narrows a list; a cursor belongs to one such set.
 const FILTERS: [&str; 5] = ["time_from_unix_ms", "time_to_unix_ms", "actor_uid", "class_name", "activity_name"];
-/// The label under which cursors are sealed.
-const CURSOR: &str = "audit cursor";
 const LONGEST_PAGE: usize = 100;
 const PAGE: usize = 50;
 /// No activity has a longer name.
@@ -45,14 +42,7 @@ const LONGEST_NAME: usize = 128;
 pub async fn list(State(app): State<Arc<App>>, caller: Caller, Query(query): Query) -> Answer {
     let workspace = workspace(&caller)?;
     let mut mistakes = Vec::new();
-    let limit = match text(&query, "limit").map(str::parse) {
-        None => PAGE,
-        Some(Ok(limit @ 1..=LONGEST_PAGE)) => limit,
-        Some(_) => {
-            mistakes.push(mistake("limit", "must be a number from 1 to 100"));
-            PAGE
-        }
-    };
+    let limit = limit(&query, PAGE, LONGEST_PAGE, &mut mistakes);
     let mut filter = Filter {
         // A millisecond is from its first microsecond to its last.
         from: instant(&query, "time_from_unix_ms", 0, &mut mistakes),
@@ -63,17 +53,8 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller, Query(query): Que
     if !mistakes.is_empty() {
         return Err(Failure::Invalid(mistakes));
     }
-    let bound = |place: &str| sealed(&app, &workspace, &query, place);
-    if let Some(cursor) = text(&query, "cursor") {
-        let place = cursor.rsplit_once('.').filter(|(place, seal)| bound(place) == *seal);
-        let place = place
-            .and_then(|(place, _)| place.split_once('.'))
-            .and_then(|(at, seq)| Some((at.parse().ok()?, seq.parse().ok()?)));
-        filter.before = Some(place.ok_or_else(|| {
-            let message = "The cursor is none that this server gave for this list with these filters.";
-            Failure::refused(ErrorCode::InvalidCursor, message)
-        })?);
-    }
+    let pages = Pages::new(&app, &("audit", &workspace, FILTERS.map(|name| text(&query, name))));
+    filter.before = pages.after(&query, |at, seq| Some((at.parse().ok()?, seq.parse().ok()?)))?;
     // A name that nothing has is no mistake: a newer server may have it.
     let mut is_of_nothing = false;
     if let Some(name) = text(&query, "class_name") {
@@ -86,22 +67,13 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller, Query(query): Que
     }
     let (entries, next) =
         if is_of_nothing { (Vec::new(), None) } else { super::list(&app, workspace.clone(), filter, limit).await? };
-    let next_cursor = next.map(|(at, seq)| {
-        let place = format!("{at}.{seq}");
-        format!("{place}.{}", bound(&place))
-    });
+    let next_cursor = next.map(|(at, seq)| pages.cursor(at, seq));
     json(&AuditLogPage { entries, has_more: next_cursor.is_some(), next_cursor })
 }
 
 /// `GET /v1/workspace/audit-logs/chain`.
 pub async fn chain(State(app): State<Arc<App>>, caller: Caller) -> Answer {
     json(&super::chain(&app, workspace(&caller)?).await?)
-}
-
-/// What binds a cursor to its workspace, to the filters it was given for and to this installation.
-fn sealed(app: &App, workspace: &WorkspaceId, query: &Map<String, Value>, place: &str) -> String {
-    let filters = FILTERS.map(|name| text(query, name));
-    hex(&app.ring.derive(CURSOR, &seal::bytes(&(workspace, filters, place)))[..16])
 }
 
 fn instant(query: &Map<String, Value>, name: &str, micros: i64, mistakes: &mut Vec<FieldError>) -> Option<Timestamp> {

@@ -8,14 +8,14 @@ use crate::error::{Failure, field_error};
 use crate::feed::mutation::Committed;
 use crate::http::extract::{Ids, JsonBytes, JsonObject, Query, id, parse};
 use crate::http::fields::{Fields, MAX_AT_ONCE, MAX_NUMBER, object};
+use crate::http::pages::{Pages, limit};
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::{Caller, Request};
-use crate::seal::hex;
 use axum::extract::State;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use stead_api::account::Status;
-use stead_api::error::{ErrorCode, FieldError};
+use stead_api::error::FieldError;
 use stead_api::key::{ApiKeyList, ApiKeyPage, CreateApiKey, CreatedApiKey, KeyStatus, UpdateApiKey};
 use stead_api::secret::{MAX_LENGTH, Secret};
 use stead_api::workspace::ReportApiKey;
@@ -230,9 +230,6 @@ pub const SEARCH: &[(&str, &str)] = &[
     ("cursor", "`next_cursor` of the page before"),
 ];
 
-/// The label under which cursors are sealed.
-const CURSOR: &str = "cursor";
-
 /// `GET /v1/api-keys`.
 pub async fn search(State(app): State<Arc<App>>, caller: Caller, Query(query): Query) -> Answer {
     let workspace = workspace(&caller)?;
@@ -249,33 +246,15 @@ pub async fn search(State(app): State<Arc<App>>, caller: Caller, Query(query): Q
     filter.principal = text(&query, "account").map(|text| id(text).into());
     filter.expiring_before = span(&query, "expiring_within", &mut mistakes).map(|seconds| now.plus_seconds(seconds));
     filter.unused_since = span(&query, "unused_for", &mut mistakes).map(|seconds| now.plus_seconds(-seconds));
-    if let Some(limit) = text(&query, "limit") {
-        match limit.parse() {
-            Ok(limit @ 1..=200) => filter.limit = limit,
-            _ => mistakes.push(mistake("limit", "must be a number from 1 to 200")),
-        }
-    }
+    filter.limit = limit(&query, 100, 200, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(Failure::Invalid(mistakes));
     }
-    let bound = |place: &str| format!("{workspace} {place}");
-    if let Some(cursor) = text(&query, "cursor") {
-        let place = cursor.rsplit_once('.').filter(|(place, seal)| sealed(&app, &bound(place)) == *seal);
-        let place = place
-            .and_then(|(place, _)| place.split_once('.'))
-            .and_then(|(age, id)| Some((age.parse().ok()?, id.to_owned())));
-        filter.after = Some(place.ok_or_else(|| {
-            Failure::refused(ErrorCode::InvalidCursor, "The cursor is none that this server gave for this list.")
-        })?);
-    }
+    let pages = Pages::new(&app, &("keys", &workspace));
+    filter.after = pages.after(&query, |age, id| Some((age.parse().ok()?, id.to_owned())))?;
     let (keys, next) = super::search(&app, &caller, workspace.clone(), filter).await?;
-    let next_cursor = next.map(|(age, id)| format!("{age}.{id}.{}", sealed(&app, &bound(&format!("{age}.{id}")))));
+    let next_cursor = next.map(|(age, id)| pages.cursor(age, id));
     json(&ApiKeyPage { hyphenated: keys.clone(), api_keys: keys, has_more: next_cursor.is_some(), next_cursor })
-}
-
-/// What binds a cursor to its workspace and to this installation.
-fn sealed(app: &App, place: &str) -> String {
-    hex(&app.ring.derive(CURSOR, place.as_bytes())[..8])
 }
 
 fn text<'a>(query: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

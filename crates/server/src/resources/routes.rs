@@ -3,12 +3,12 @@
 use super::{RESOURCE_ID_RULE, access, addressed, is_resource_id};
 use crate::accounts::routes::{NAME, workspace};
 use crate::app::App;
-use crate::error::{Failure, field_error};
+use crate::error::Failure;
 use crate::http::extract::{Ids, JsonObject, Query};
 use crate::http::fields::Fields;
+use crate::http::pages::{Pages, limit};
 use crate::http::reply::{Answer, committed, json};
 use crate::members::{self, Authority, Caller};
-use crate::seal::hex;
 use crate::store::Tx;
 use crate::workspaces;
 use axum::extract::State;
@@ -176,21 +176,15 @@ pub async fn access_by(State(app): State<Arc<App>>, caller: Caller, Ids([id]): I
     touchable(&app, caller, id.into(), query).await
 }
 
-/// The label under which cursors are sealed.
-const CURSOR: &str = "resources cursor";
-
 async fn touchable(app: &Arc<App>, caller: Caller, whose: PrincipalId, query: Map<String, Value>) -> Answer {
     let kind = query.contains_key("resource_type").then(|| kind_of(app, &query)).transpose()?;
-    let limit = match query.get("limit").and_then(Value::as_str).map(str::parse) {
-        None => 100,
-        Some(Ok(limit @ 1..=200)) => limit,
-        Some(_) => {
-            let message = "must be a number from 1 to 200";
-            return Err(Failure::Invalid(vec![field_error(&["query", "limit"], "value_error", message)]));
-        }
-    };
-    let bound = format!("{} {whose} {}", workspace(&caller)?, kind.as_deref().unwrap_or("*"));
-    let after = query.get("cursor").and_then(Value::as_str).map(|cursor| place(app, &bound, cursor)).transpose()?;
+    let mut mistakes = Vec::new();
+    let limit = limit(&query, 100, 200, &mut mistakes);
+    if !mistakes.is_empty() {
+        return Err(Failure::Invalid(mistakes));
+    }
+    let pages = Pages::new(app, &("resources", &workspace(&caller)?, &whose, &kind));
+    let after = pages.after(&query, |kind, id| Some((kind.to_owned(), id.to_owned())))?;
     let worker = app.clone();
     let read = move |tx: &mut Tx<'_>| {
         let (workspace, authority) = authority(&worker, tx, &caller)?;
@@ -203,23 +197,6 @@ async fn touchable(app: &Arc<App>, caller: Caller, whose: PrincipalId, query: Ma
     };
     let (resources, has_more) = app.store.read(read).await?;
     let last = resources.last().filter(|_| has_more);
-    let next_cursor = last.map(|last| {
-        let place = format!("{}.{}", last.resource_type, last.resource_id);
-        format!("{place}.{}", sealed(app, &bound, &place))
-    });
+    let next_cursor = last.map(|last| pages.cursor(&last.resource_type, &last.resource_id));
     json(&ResourcePage { resources, has_more, next_cursor })
-}
-
-/// Where a page begins, by a cursor that was given for this very list.
-fn place(app: &App, bound: &str, cursor: &str) -> Result<(String, String), Failure> {
-    let place = cursor.rsplit_once('.').filter(|(place, seal)| sealed(app, bound, place) == *seal);
-    let place = place.and_then(|(place, _)| place.split_once('.'));
-    let place = place.map(|(kind, id)| (kind.to_owned(), id.to_owned()));
-    place.ok_or_else(|| {
-        Failure::refused(ErrorCode::InvalidCursor, "The cursor is none that this server gave for this list.")
-    })
-}
-
-fn sealed(app: &App, bound: &str, place: &str) -> String {
-    hex(&app.ring.derive(CURSOR, format!("{bound} {place}").as_bytes())[..8])
 }

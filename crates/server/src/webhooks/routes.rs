@@ -9,14 +9,13 @@ use crate::error::{Failure, field_error};
 use crate::feed::mutation::Committed;
 use crate::http::extract::{Ids, JsonObject, Query};
 use crate::http::fields::{Fields, object};
+use crate::http::pages::{Pages, limit};
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::Caller;
-use crate::seal::hex;
 use axum::extract::State;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use stead_api::error::ErrorCode;
 use stead_api::id::WebhookId;
 use stead_api::webhook::{
     CreatedWebhook, DeliveryStatus, EVENTS, RotatedWebhookSecret, TestedWebhook, UpdateWebhook, WIRE_EVENTS,
@@ -207,9 +206,6 @@ pub const DELIVERIES: &[(&str, &str)] = &[
     ("cursor", "`next_cursor` of the page before"),
 ];
 
-/// The label under which cursors are sealed.
-const CURSOR: &str = "webhook cursor";
-
 /// `GET …/deliveries`.
 pub async fn deliveries(State(app): State<Arc<App>>, caller: Caller, Ids([id]): Ids<1>, Query(query): Query) -> Answer {
     let workspace = workspace(&caller)?;
@@ -224,23 +220,14 @@ pub async fn deliveries(State(app): State<Arc<App>>, caller: Caller, Ids([id]): 
         }
         status
     });
-    let limit = text("limit").map_or(Some(100), |text| text.parse().ok().filter(|limit| (1..=200).contains(limit)));
-    if limit.is_none() {
-        mistakes.push(field_error(&["query", "limit"], "value_error", "must be a number from 1 to 200"));
+    let limit = limit(&query, 100, 200, &mut mistakes);
+    if !mistakes.is_empty() {
+        return Err(Failure::Invalid(mistakes));
     }
-    let (Some(limit), true) = (limit, mistakes.is_empty()) else { return Err(Failure::Invalid(mistakes)) };
-    let sealed = |place: &str| hex(&app.ring.derive(CURSOR, format!("{workspace} {id} {place}").as_bytes())[..8]);
-    let before = match text("cursor") {
-        None => None,
-        Some(cursor) => {
-            let place = cursor.split_once('.').filter(|(place, seal)| sealed(place) == *seal);
-            Some(place.and_then(|(place, _)| place.parse().ok()).ok_or_else(|| {
-                Failure::refused(ErrorCode::InvalidCursor, "The cursor is none that this server gave for this list.")
-            })?)
-        }
-    };
+    let pages = Pages::new(&app, &("deliveries", &workspace, &id));
+    let before = pages.after(&query, |place, _| place.parse().ok())?;
     let (deliveries, next) =
         super::deliveries(&app, workspace.clone(), id.clone(), status.flatten(), before, limit).await?;
-    let next_cursor = next.map(|place| format!("{place}.{}", sealed(&place.to_string())));
+    let next_cursor = next.map(|place| pages.cursor(place, ""));
     json(&WebhookDeliveryPage { deliveries, has_more: next_cursor.is_some(), next_cursor })
 }

@@ -5,16 +5,14 @@ use super::settings;
 use crate::accounts::routes::NAME;
 use crate::app::App;
 use crate::config;
-use crate::error::{Failure, field_error};
+use crate::error::Failure;
 use crate::http::extract::{Ids, JsonObject, Query};
 use crate::http::fields::Fields;
+use crate::http::pages::{Pages, limit};
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::Caller;
-use crate::seal::hex;
 use axum::extract::State;
-use serde_json::Value;
 use std::sync::Arc;
-use stead_api::error::ErrorCode;
 use stead_api::workspace::{
     CreatedWorkspace, ExpiryRequired, UpdateOwnWorkspace, UpdateWorkspace, UpdateWorkspaceLimits,
     UpdateWorkspacePolicies, WorkspacePage,
@@ -84,36 +82,17 @@ fn zone(fields: &mut Fields<'_>) -> Option<String> {
 pub const LIST: &[(&str, &str)] =
     &[("limit", "Workspaces of a page, 1–200, 100 if absent"), ("cursor", "`next_cursor` of the page before")];
 
-/// The label under which cursors are sealed.
-const CURSOR: &str = "workspaces cursor";
-
 /// `GET /v1/workspaces`.
 pub async fn list(State(app): State<Arc<App>>, Query(query): Query) -> Answer {
-    let text = |name: &str| query.get(name).and_then(Value::as_str);
-    let limit = match text("limit").map(str::parse) {
-        None => 100,
-        Some(Ok(limit @ 1..=200)) => limit,
-        Some(_) => {
-            let mistake = field_error(&["query", "limit"], "value_error", "must be a number from 1 to 200");
-            return Err(Failure::Invalid(vec![mistake]));
-        }
-    };
-    let sealed = |place: &str| hex(&app.ring.derive(CURSOR, place.as_bytes())[..8]);
-    let after = match text("cursor") {
-        None => None,
-        Some(cursor) => {
-            let place = cursor.rsplit_once('.').filter(|(place, seal)| sealed(place) == *seal);
-            let place = place.and_then(|(place, _)| place.split_once('.'));
-            let place = place.and_then(|(age, id)| Some((age.parse().ok()?, id.to_owned())));
-            let message = "The cursor is none that this server gave for this list.";
-            Some(place.ok_or_else(|| Failure::refused(ErrorCode::InvalidCursor, message))?)
-        }
-    };
+    let mut mistakes = Vec::new();
+    let limit = limit(&query, 100, 200, &mut mistakes);
+    if !mistakes.is_empty() {
+        return Err(Failure::Invalid(mistakes));
+    }
+    let pages = Pages::new(&app, &"workspaces");
+    let after = pages.after(&query, |age, id| Some((age.parse().ok()?, id.to_owned())))?;
     let (workspaces, next) = settings::list(&app, after, limit).await?;
-    let next_cursor = next.map(|(age, id)| {
-        let place = format!("{age}.{id}");
-        format!("{place}.{}", sealed(&place))
-    });
+    let next_cursor = next.map(|(age, id)| pages.cursor(age, id));
     json(&WorkspacePage { workspaces, has_more: next_cursor.is_some(), next_cursor })
 }
 
