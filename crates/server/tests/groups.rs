@@ -10,6 +10,8 @@ on_both_stores! {
     a_group_gives_its_permissions_while_one_is_in_it
     everybody_is_in_the_default_group
     who_is_no_admin_manages_the_groups_they_are_in
+    a_restricted_key_hands_on_no_right_that_it_lacks
+    whose_credits_are_limited_makes_nothing_beyond
     mistakes_are_told
     a_group_or_a_member_edited_behind_the_servers_back_gives_nothing
 }
@@ -176,4 +178,77 @@ async fn a_group_or_a_member_edited_behind_the_servers_back_gives_nothing(engine
     make(&world, "mighty", &["service_accounts_manage"]).await;
     world.tamper("UPDATE service_accounts SET groups = (SELECT '[\"' || id || '\"]' FROM member_groups WHERE name = 'mighty')").await;
     world.call_as(&key.secret, "GET", "/v1/service-accounts", Value::Null).await.is(401, "account_disabled");
+}
+
+async fn a_restricted_key_hands_on_no_right_that_it_lacks(engine: Engine) {
+    let world = World::new(engine).await;
+    let key = world.account_with_key().await;
+    let robot = email(&world, &key.account).await;
+    let me = world.get("/v1/user").await["user_id"].as_str().unwrap().to_owned();
+    let permissions = ["group_members_manage", "workspace_write", "workspace_members_invite"];
+    let narrow = world.key(&me, json!({"name": "narrow", "permissions": permissions})).await.secret;
+    let call = async |method: &str, path: &str, body: Value| world.call_as(&narrow, method, path, body).await;
+    let mighty = make(&world, "mighty", &["service_accounts_manage"]).await;
+    let join = format!("{GROUPS}/{mighty}/members");
+    let refused = call("POST", &join, json!({"email": robot})).await;
+    refused.is(403, "insufficient_permissions");
+    assert_eq!(refused.body["detail"]["missing_permissions"], json!(["service_account_write"]));
+    let gives = json!({"permissions": ["text_to_speech", "audit_log_read"]});
+    call("PATCH", &format!("{GROUPS}/default"), gives.clone()).await.is(403, "insufficient_permissions");
+    call("POST", GROUPS, json!({"name": "new", "permissions": ["webhooks_manage"]}))
+        .await
+        .is(403, "insufficient_permissions");
+    let invite = json!({"email": "ann@example.com", "group_ids": [mighty]});
+    call("POST", "/v1/workspace/invites/add", invite).await.is(403, "insufficient_permissions");
+    // What it holds itself, or what lets nobody manage, it may.
+    let gives = json!({"permissions": ["text_to_speech", "group_members_manage", "all_resources_access"]});
+    call("PATCH", &format!("{GROUPS}/{mighty}"), gives).await.ok();
+    call("POST", &join, json!({"email": robot})).await.ok();
+    // To take away needs no right.
+    call("PATCH", &format!("{GROUPS}/{mighty}"), json!({"permissions": []})).await.ok();
+}
+
+async fn whose_credits_are_limited_makes_nothing_beyond(engine: Engine) {
+    let world = World::new(engine).await;
+    let (manager, secret) = world.person("manager@example.com", SeatType::WorkspaceMember).await;
+    let rights = ["service_accounts_manage", "workspace_members_invite", "group_members_manage"];
+    let team = make(&world, "team", &rights).await;
+    member(&world, &team, "members", "manager@example.com").await;
+    let key = world.account_with_key().await;
+    let keys = format!("/v1/service-accounts/{}/api-keys", key.account);
+    let call = async |path: &str, body: Value| world.call_as(&secret, "POST", path, body).await;
+    call(&keys, json!({"name": "before"})).await.ok();
+    let limit = format!("/v1/workspace/members/{manager}/usage-limit");
+    world.call("PUT", &limit, json!({"usage_limit": 100})).await.ok();
+    let all = async |code: Option<&str>| {
+        for (path, body) in [
+            (keys.as_str(), json!({"name": "k"})),
+            ("/v1/service-accounts", json!({"name": "mine"})),
+            ("/v1/workspace/invites/add", json!({"email": "alias@example.com"})),
+        ] {
+            match code {
+                Some(code) => call(path, body).await.is(403, code),
+                None => drop(call(path, body).await.ok()),
+            }
+        }
+    };
+    all(Some("stronger_than_caller")).await;
+    // One's own keys are under one's own limit.
+    call(&format!("/v1/service-accounts/{manager}/api-keys"), json!({"name": "own"})).await.ok();
+    world.call("PUT", &limit, json!({"usage_limit": null})).await.ok();
+    all(None).await;
+    // The same through a group; nor does one get out of it by oneself, or with others.
+    world.call("PATCH", &format!("{GROUPS}/{team}"), json!({"group_usage_limit": 100})).await.ok();
+    all(Some("stronger_than_caller")).await;
+    let leave = json!({"email": "manager@example.com"});
+    call(&format!("{GROUPS}/{team}/members/remove"), leave).await.is(403, "forbidden");
+    member(&world, &team, "members", &email(&world, &key.account).await).await;
+    call(&keys, json!({"name": "under the same limit"})).await.ok();
+    // A limit that was taken off behind the server's back leaves nothing.
+    let charge = async |world: &World| world.verify_with(json!({"cost": 1}), &key.secret).await["code"].clone();
+    assert_eq!(charge(&world).await, "VALID");
+    world.tamper("UPDATE member_groups SET usage_limit = NULL WHERE name = 'team'").await;
+    let world = world.restarted(pepper()).await;
+    assert_eq!(charge(&world).await, "USAGE_EXCEEDED");
+    assert_eq!(world.verify(&key.secret).await, "VALID");
 }

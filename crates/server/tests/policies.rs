@@ -15,6 +15,7 @@ on_both_stores! {
     an_older_key_keeps_working_and_goes_no_further
     a_rotation_is_never_refused_but_its_successor_ends_in_time
     the_owners_first_key_is_free
+    the_first_key_of_who_is_invited_is_not
     idle_keys_are_disabled_and_the_others_not
     a_key_that_is_enabled_again_gets_its_days_anew
 }
@@ -253,4 +254,23 @@ async fn a_key_that_is_enabled_again_gets_its_days_anew(engine: Engine) {
     sweep().await;
     let active = world.get(&format!("/v1/api-keys?status=active&account={account}")).await;
     assert_eq!(active["api_keys"], json!([]));
+}
+
+async fn the_first_key_of_who_is_invited_is_not(engine: Engine) {
+    let world = World::new(engine).await;
+    let join = async |email: &str| {
+        let invited = world.call("POST", "/v1/workspace/invites/add", json!({ "email": email })).await.ok();
+        let url = invited["invite_url"].as_str().unwrap();
+        let token = url.rsplit('/').next().unwrap();
+        world.call_as("", "POST", "/v1/workspace/invites/accept", json!({ "token": token })).await.ok()
+    };
+    ask(&world, json!({"max_expiry_seconds": DAY, "expiry_required": "all", "allowed_permissions": ["user_read"]}))
+        .await;
+    let secret = join("ann@example.com").await["api_key"].as_str().unwrap().to_owned();
+    let key = world.call_as(&secret, "GET", "/v1/api-keys/self", Value::Null).await.ok();
+    assert_eq!(key["permissions"], json!(["user_read"]));
+    assert!(key["expires_at"].as_i64().unwrap() <= START.seconds() + DAY + 60, "{key}");
+    // A list of addresses nobody can know before: then there is no key.
+    ask(&world, json!({"allowed_ips_required": true})).await;
+    assert_eq!(join("bob@example.com").await.get("api_key").filter(|key| !key.is_null()), None);
 }

@@ -23,6 +23,8 @@ on_both_stores! {
     another_workspaces_resource_is_none
     usage_limits_bind_all_keys_of_an_account_or_a_group
     who_is_no_admin_makes_no_key_that_reaches_further
+    who_manages_accounts_gets_at_nothing_through_them
+    what_was_somebody_elses_is_nobodys_to_take
 }
 
 const RESOURCES: &str = "/v1/workspace/resources";
@@ -503,4 +505,39 @@ async fn who_is_no_admin_makes_no_key_that_reaches_further(engine: Engine) {
     make().await.ok();
     world.group(&[ALL_RESOURCES_ACCESS], vec![key.account.as_str().into()]).await;
     make().await.is(403, "insufficient_permissions");
+}
+
+async fn who_manages_accounts_gets_at_nothing_through_them(engine: Engine) {
+    let world = World::new(engine).await;
+    let key = world.account_with_key().await;
+    let (manager, secret) = world.person("manager@example.com", SeatType::WorkspaceMember).await;
+    let group = world.group(&["service_accounts_manage"], vec![manager]).await;
+    register(&world, "anna").await;
+    share(&world, "anna", json!({"workspace_api_key_id": key.id, "role": "admin"})).await;
+    let path = format!("/v1/service-accounts/{}", key.account);
+    let wanted = json!({"default_sharing_groups": [{"group_id": group, "permission_level": "admin"}]});
+    world.call_as(&secret, "PATCH", &path, wanted.clone()).await.is(403, "stronger_than_caller");
+    share(&world, "anna", json!({"workspace_api_key_id": key.id})).await;
+    world.call_as(&secret, "PATCH", &path, wanted).await.ok();
+}
+
+async fn what_was_somebody_elses_is_nobodys_to_take(engine: Engine) {
+    let world = World::new(engine).await;
+    let key = world.account_with_key().await;
+    register(&world, "anna").await;
+    share(&world, "anna", json!({"workspace_api_key_id": key.id, "role": "viewer"})).await;
+    world.call("DELETE", &format!("{RESOURCES}/anna?resource_type=voice"), Value::Null).await.ok();
+    let again = json!({"resource_type": "voice", "resource_id": "anna"});
+    world.call_as(&key.secret, "POST", RESOURCES, again.clone()).await.is(403, "forbidden");
+    world.call("POST", RESOURCES, again).await.ok();
+    // One's own may be registered again.
+    let own = json!({"resource_type": "voice", "resource_id": "bert"});
+    world.call_as(&key.secret, "POST", RESOURCES, own.clone()).await.ok();
+    world.call_as(&key.secret, "DELETE", &format!("{RESOURCES}/bert?resource_type=voice"), Value::Null).await.ok();
+    world.call_as(&key.secret, "POST", RESOURCES, own).await.ok();
+    // Who has access to everything registers for others.
+    world.group(&[ALL_RESOURCES_ACCESS], vec![key.account.as_str().into()]).await;
+    let me = world.get("/v1/user").await["user_id"].clone();
+    let theirs = json!({"resource_type": "voice", "resource_id": "carl", "creator_user_id": me});
+    assert_eq!(world.call_as(&key.secret, "POST", RESOURCES, theirs).await.ok()["creator_user_id"], me);
 }

@@ -194,6 +194,7 @@ pub async fn create(
             );
             return Err(Failure::refused(ErrorCode::LimitReached, message));
         }
+        power::check_credits(m, None, &[])?;
         let id = PrincipalId::from_random(m.app.entropy.id());
         let mut row = AccountRow {
             id: id.to_string(),
@@ -261,6 +262,10 @@ pub async fn update(
         }
         if let Some(groups) = &change.default_sharing_groups {
             row.default_sharing_groups = default_sharing(m, groups)?;
+            if row.default_sharing_groups.iter().any(|given| !old.default_sharing_groups.contains(given)) {
+                // Others get at what the account will register: who could not make a key for it must not arrange that.
+                power::check_owner(m, &id)?;
+            }
         }
         let mut details = Map::new();
         keys::note_change(&mut details, "name", &old.name, &row.name);

@@ -8,12 +8,13 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::feed::idempotency::Retry;
 use crate::feed::mutation::{self, ChangeKind, Committed, Mutation, Target};
+use crate::keys::{self, power};
 use crate::members::{self, Caller, Principal};
 use crate::store::{Error, Tx};
 use crate::verify::credits;
-use crate::{keys, resources, seal};
+use crate::{resources, seal};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use stead_api::account::Status;
 use stead_api::error::ErrorCode;
@@ -66,12 +67,12 @@ impl GroupRow {
         sealed
     }
 
-    fn fact(&self, ring: &Ring, workspace: &WorkspaceId) -> Fact {
+    fn fact(&self, workspace: &WorkspaceId) -> Fact {
         Fact::Group(GroupFacts {
             workspace_id: workspace.clone(),
             id: self.id.as_str().into(),
             version: self.version,
-            deleted: !self.is_sealed(ring, workspace),
+            deleted: false,
             all_resources: self.permissions.iter().any(|permission| permission == ALL_RESOURCES_ACCESS),
             cap: self.usage_limit.map(|limit| u64::try_from(limit).unwrap_or(0)),
         })
@@ -105,9 +106,11 @@ pub fn permissions_of(
     Ok(permissions)
 }
 
-/// Every group's facts, for the mirror.
+/// Every group's facts, for the mirror. A row that somebody else wrote is left out: what the mirror hasn't heard of gives
+/// nothing, and its members' credits are none.
 pub fn facts(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<Fact>, Error> {
-    Ok(queries::all(tx)?.iter().map(|(workspace, row)| row.fact(ring, workspace)).collect())
+    let trusted = |(workspace, row): &(WorkspaceId, GroupRow)| row.is_sealed(ring, workspace);
+    Ok(queries::all(tx)?.iter().filter(|row| trusted(row)).map(|(workspace, row)| row.fact(workspace)).collect())
 }
 
 /// Every group whose row somebody else wrote, by id.
@@ -118,13 +121,17 @@ pub fn broken_seals(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<String>, Error> 
 
 /// One group's facts, as a change of this version left them; of one that is gone, that it is.
 pub fn fact(tx: &mut Tx<'_>, ring: &Ring, workspace: &WorkspaceId, id: &str, version: i64) -> Result<Fact, Error> {
-    let row = queries::find(tx, workspace, id)?;
-    Ok(row.map_or_else(|| gone(workspace, id, version), |row| row.fact(ring, workspace)))
+    Ok(match queries::find(tx, workspace, id)? {
+        None => gone(workspace, id, version, None),
+        Some(row) if row.is_sealed(ring, workspace) => row.fact(workspace),
+        // What it limits is not known: so nothing is left.
+        Some(_) => gone(workspace, id, version, Some(0)),
+    })
 }
 
-fn gone(workspace: &WorkspaceId, id: &str, version: i64) -> Fact {
+fn gone(workspace: &WorkspaceId, id: &str, version: i64, cap: Option<u64>) -> Fact {
     let (workspace_id, id) = (workspace.clone(), id.into());
-    Fact::Group(GroupFacts { workspace_id, id, version, deleted: true, all_resources: false, cap: None })
+    Fact::Group(GroupFacts { workspace_id, id, version, deleted: true, all_resources: false, cap })
 }
 
 /// A group, or the refusal that reads the same for one of another workspace.
@@ -187,7 +194,7 @@ fn save(m: &mut Mutation<'_, '_>, row: &mut GroupRow) -> Result<(), Failure> {
     row.version += 1;
     row.seal = m.app.ring.seal(Label::Group, &row.sealed_bytes(workspace.as_str())).to_vec();
     queries::save(m.tx, &workspace, row)?;
-    m.changed(ChangeKind::Group, &row.id, row.version, row.fact(&m.app.ring, &workspace));
+    m.changed(ChangeKind::Group, &row.id, row.version, row.fact(&workspace));
     Ok(())
 }
 
@@ -240,12 +247,17 @@ fn views(
     is_wanted: impl Fn(&str) -> bool,
 ) -> Result<Groups, Failure> {
     let principals = members::principals(tx, workspace)?;
+    let mut members: HashMap<&str, Vec<PrincipalId>> = HashMap::new();
+    for principal in &principals {
+        for group in principal.groups().iter().map(String::as_str).chain([DEFAULT]).filter(|group| is_wanted(group)) {
+            members.entry(group).or_default().push(principal.id());
+        }
+    }
     let rows = queries::list(tx, workspace)?.into_iter().filter(|row| is_wanted(&row.id));
     let view = |row: GroupRow| {
-        let members = principals.iter().filter(|principal| is_in(principal, &row.id));
         let count = row.usage_limit.and_then(|_| credits::used_of(app, workspace, pool(workspace, &row.id)?));
         let group = Group {
-            members: members.map(Principal::id).collect(),
+            members: members.get(row.id.as_str()).cloned().unwrap_or_default(),
             name: row.name,
             permissions: row.permissions,
             group_usage_limit: row.usage_limit,
@@ -283,6 +295,7 @@ pub async fn make(
             return Err(Failure::refused(ErrorCode::LimitReached, message));
         }
         check_name(m, None, &new.name)?;
+        power::check_rights(&m.authority, new.permissions.iter().flatten().map(String::as_str))?;
         let id = GroupId::from_random(m.app.entropy.id()).to_string();
         let permissions = new.permissions.clone().unwrap_or_default();
         let row = insert(m, id, &new.name, &permissions, new.group_usage_limit)?;
@@ -335,6 +348,8 @@ pub async fn update(
             row.name.clone_from(name);
         }
         if let Some(permissions) = &change.permissions {
+            let gained = permissions.iter().filter(|permission| !old.permissions.contains(permission));
+            power::check_rights(&m.authority, gained.map(String::as_str))?;
             row.permissions.clone_from(permissions);
         }
         if let Some(limit) = &change.usage_limit {
@@ -389,7 +404,7 @@ pub async fn delete(app: &Arc<App>, caller: &Caller, id: String) -> Result<Commi
         }
         let shares = resources::forget_grantee(m, &id)?;
         queries::delete(m.tx, &workspace, &id)?;
-        m.changed(ChangeKind::Group, &id, row.version + 1, gone(&workspace, &id, row.version + 1));
+        m.changed(ChangeKind::Group, &id, row.version + 1, gone(&workspace, &id, row.version + 1, None));
         m.audit("Group Deletion", row.target(), json!({ "members": left, "shared_resources": shares }));
         m.event("group.deleted", json!({ "group_id": row.id, "name": row.name }));
         Ok(Status::ok().into())
@@ -419,6 +434,10 @@ pub async fn change_member(
         }
         let member = members::principal_by_email(m.tx, &workspace, &email)?;
         let member = member.ok_or_else(|| Failure::refused(ErrorCode::UserNotFound, "There is no such member."))?;
+        if !joins && row.usage_limit.is_some() && !m.authority.is_admin {
+            let message = "Only workspace admins let somebody out of a group that limits their credits.";
+            return Err(Failure::refused(ErrorCode::Forbidden, message));
+        }
         if joins {
             join(m, &row, member)?;
         } else {
@@ -447,6 +466,7 @@ fn join(m: &mut Mutation<'_, '_>, group: &GroupRow, mut member: Principal) -> Re
         return Err(Failure::refused(ErrorCode::LimitReached, message));
     }
     check_member(m, &member)?;
+    power::check_rights(&m.authority, group.permissions.iter().map(String::as_str))?;
     member.groups_mut().push(group.id.clone());
     member.save(m)?;
     m.audit("Group Member Addition", group.target(), json!({ "member": member.id(), "name": member.name() }));

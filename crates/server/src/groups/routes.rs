@@ -5,7 +5,7 @@ use crate::accounts::routes::{NAME, workspace};
 use crate::app::App;
 use crate::error::Failure;
 use crate::http::extract::{Ids, JsonObject, Query};
-use crate::http::fields::{Fields, MAX_NUMBER};
+use crate::http::fields::{EMAIL, Fields, MAX_NUMBER};
 use crate::http::reply::{Answer, committed, json};
 use crate::members::Caller;
 use axum::extract::State;
@@ -14,9 +14,6 @@ use std::sync::Arc;
 use stead_api::group::CreateGroup;
 use stead_api::key::Change;
 use stead_api::permission::GROUP_PERMISSIONS;
-
-/// Longest e-mail (RFC 5321 §4.5.3.1).
-const EMAIL: usize = 254;
 
 /// `GET /v1/workspace/groups`.
 pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Answer {

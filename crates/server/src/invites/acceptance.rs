@@ -140,7 +140,7 @@ fn join(m: &mut Mutation<'_, '_>, invite: &InviteRow, name: &str) -> Result<Made
         None
     } else {
         let bounds = serde_json::from_str(&invite.bounds).map_err(|error| Failure::Defect(error.to_string()))?;
-        Some(keys::create_first(m, &id, &bounds)?)
+        keys::create_first(m, &id, &bounds)?
     };
     m.event(
         "member.joined",

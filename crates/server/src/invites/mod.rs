@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::error::{Failure, Refusal, field_error};
 use crate::feed::idempotency::Retry;
 use crate::feed::mutation::{self, Committed, Mutation, Target};
-use crate::keys::Bounds;
+use crate::keys::{Bounds, power};
 use crate::members::seats::Taken;
 use crate::members::{self, Caller, SeatType};
 use crate::store::{Error, Tx};
@@ -159,6 +159,8 @@ fn check_groups(m: &mut Mutation<'_, '_>, wanted: &[String]) -> Result<(), Failu
 
 /// Who is no admin may hand out only what they have themselves.
 fn check_power(m: &mut Mutation<'_, '_>, asked: &Asked) -> Result<(), Failure> {
+    let given = groups::permissions_of(m.tx, &m.app.ring, &m.workspace_id(), &asked.groups)?;
+    power::check_rights(&m.authority, given.iter().map(String::as_str))?;
     if m.authority.is_admin {
         return Ok(());
     }
@@ -167,13 +169,12 @@ fn check_power(m: &mut Mutation<'_, '_>, asked: &Asked) -> Result<(), Failure> {
         let message = "Only workspace admins may invite people to a higher seat than their own.";
         return Err(Failure::param(ErrorCode::Forbidden, "seat_type", message));
     }
-    let theirs = groups::permissions_of(m.tx, &m.app.ring, &m.workspace_id(), &asked.groups)?;
-    let more: Vec<_> = theirs.difference(&m.authority.group_permissions).cloned().collect();
-    if more.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::lacks("The groups have group permissions that you do not have.", more))
+    // Who is in a group has all it gives, shares included; no more can be handed on.
+    if asked.groups.iter().any(|group| group != groups::DEFAULT && !m.authority.groups.contains(group)) {
+        let message = "Only workspace admins invite people into groups that they are not in.";
+        return Err(Failure::param(ErrorCode::Forbidden, "group_ids", message));
     }
+    power::check_credits(m, None, &asked.groups)
 }
 
 /// Whether there would be a seat for each if everybody came who is invited.

@@ -125,19 +125,27 @@ pub fn create_for_owner(
     Ok(given.is_none().then_some(minted))
 }
 
-/// Makes the first key of somebody who has just joined.
+/// Makes the first key of somebody who has just joined, within what the workspace's policies allow: none, if it would
+/// have to be bound to addresses, which nobody knows yet.
 pub fn create_first(
     m: &mut Mutation<'_, '_>,
     owner: &PrincipalId,
     bounds: &Bounds,
-) -> Result<(KeyId, Secret), Failure> {
+) -> Result<Option<(KeyId, Secret)>, Failure> {
     let (secret, mut row) = mint(m, owner);
     row.name = "First key".into();
     bounds.put(&mut row);
+    let policies = &m.workspace.policies;
+    row.permissions = policy::allowed(policies, row.permissions);
+    row.expires_at = policy::inherited_expiry(policies, row.expires_at, true, m.now);
+    if policy::check_new(policies, &row, true, m.now).is_err() {
+        return Ok(None);
+    }
     insert(m, &mut row)?;
     let details = json!({ "owner": owner, "permissions": row.permissions, "expires_at": row.expires_at });
     m.audit("User API Key Creation", row.target(), details);
-    Ok((row.id(), secret))
+    m.event("api_key.created", told(&row));
+    Ok(Some((row.id(), secret)))
 }
 
 /// A new secret and a row that holds nothing else yet.

@@ -10,6 +10,11 @@ use ipnet::IpNet;
 use stead_api::error::ErrorCode;
 use stead_api::id::PrincipalId;
 use stead_api::key::{RateLimit, RateLimitScope};
+use stead_api::permission::{
+    ALL_RESOURCES_ACCESS, AUDIT_LOG_READ, GROUP_MEMBERS_MANAGE, SERVICE_ACCOUNT_WRITE, SERVICE_ACCOUNTS_MANAGE,
+    WEBHOOKS_MANAGE, WEBHOOKS_WRITE, WORKSPACE_ANALYTICS_FULL_READ, WORKSPACE_MEMBERS_INVITE, WORKSPACE_MEMBERS_REMOVE,
+    WORKSPACE_WRITE,
+};
 
 /// One way in which a key can be stronger than another.
 struct Dimension {
@@ -76,6 +81,7 @@ pub fn check_owner(m: &mut Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), 
     if !more.is_empty() {
         return Err(Failure::lacks("The account has group permissions that you do not have.", more));
     }
+    check_credits(m, Some(&owner), &[])?;
     if owner.is_admin() || resources::beyond(m, &owner)? {
         let message = "The account has access to resources that you do not have.";
         return Err(Failure::refused(ErrorCode::StrongerThanCaller, message));
@@ -89,6 +95,58 @@ pub fn check_seat(m: &Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), Failu
     if own && m.authority.seat == SeatType::WorkspaceLiteMember.as_str() {
         let message = "Personal API keys need a full seat. Yours is a basic one.";
         return Err(Failure::refused(ErrorCode::FeatureNotAvailable, message));
+    }
+    Ok(())
+}
+
+/// A right to manage, by the group permission that gives it, and what a key must hold to use it.
+const RIGHTS: [(&str, &str); 8] = [
+    (SERVICE_ACCOUNTS_MANAGE, SERVICE_ACCOUNT_WRITE),
+    (WEBHOOKS_MANAGE, WEBHOOKS_WRITE),
+    (GROUP_MEMBERS_MANAGE, GROUP_MEMBERS_MANAGE),
+    (WORKSPACE_MEMBERS_INVITE, WORKSPACE_MEMBERS_INVITE),
+    (WORKSPACE_MEMBERS_REMOVE, WORKSPACE_MEMBERS_REMOVE),
+    (AUDIT_LOG_READ, AUDIT_LOG_READ),
+    (WORKSPACE_ANALYTICS_FULL_READ, WORKSPACE_ANALYTICS_FULL_READ),
+    (ALL_RESOURCES_ACCESS, WORKSPACE_WRITE),
+];
+
+/// Group permissions that are handed on, by a group that gets them or by somebody who gets into one: a restricted key,
+/// an admin's too, hands on no right to manage that it couldn't use itself.
+pub fn check_rights<'a>(authority: &Authority, given: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    let Some(caller) = &authority.key else { return Ok(()) };
+    let needed = given.filter_map(|given| RIGHTS.iter().find(|(right, _)| *right == given));
+    match needed.map(|(_, needed)| *needed).find(|needed| !caller.holds(needed)) {
+        None => Ok(()),
+        Some(needed) => Err(members::lacks_permission(needed)),
+    }
+}
+
+/// What is made for others, who spend credits: whoever's own are limited, and is no admin, makes nothing that is not
+/// under the same limit. `owner` is who will spend them, if there is one already, `groups` the groups of a new one.
+pub fn check_credits(
+    m: &mut Mutation<'_, '_>,
+    owner: Option<&members::Principal>,
+    groups: &[String],
+) -> Result<(), Failure> {
+    let Some(own) = m.authority.key.as_ref().map(|key| PrincipalId::from(key.principal_id.as_str())) else {
+        return Ok(());
+    };
+    if m.authority.is_admin || owner.is_some_and(|owner| owner.id() == own) {
+        return Ok(());
+    }
+    let workspace = m.workspace_id();
+    let is_limited = members::principal(m.tx, &workspace, &own)?.is_some_and(|own| own.usage_limit().is_some());
+    let of_owner = owner.map_or(groups, members::Principal::groups);
+    let escapes = |group: &String| !of_owner.contains(group);
+    let theirs: Vec<_> = m.authority.groups.iter().filter(|group| escapes(group)).cloned().collect();
+    let mut is_beyond = is_limited;
+    for group in theirs {
+        is_beyond |= crate::groups::find(m.tx, &workspace, &group)?.is_some_and(|group| group.usage_limit.is_some());
+    }
+    if is_beyond {
+        let message = "Your own credits are limited, and what is made here would not be.";
+        return Err(Failure::refused(ErrorCode::StrongerThanCaller, message));
     }
     Ok(())
 }

@@ -259,7 +259,15 @@ impl Principal {
         }
     }
 
-    /// Credits a month, all its keys together; then [`Principal::save`].
+    /// Credits a month, all its keys together.
+    pub fn usage_limit(&self) -> Option<i64> {
+        match self {
+            Self::Member(row) => row.usage_limit,
+            Self::Account(row) => row.usage_limit,
+        }
+    }
+
+    /// The same, to be changed; then [`Principal::save`].
     pub fn usage_limit_mut(&mut self) -> &mut Option<i64> {
         match self {
             Self::Member(row) => &mut row.usage_limit,

@@ -150,7 +150,7 @@ fn told(row: &MemberRow) -> Value {
     json!({ "user_id": row.id, "email": row.email, "seat_type": row.seat_type })
 }
 
-/// Removes a person, with all they hold, for good. People may remove themselves.
+/// Removes a person, with all they hold, for good. Whoever may remove others may remove themselves.
 pub async fn remove(app: &Arc<App>, caller: &Caller, email: String) -> Result<Committed<Status>, Failure> {
     let operation = move |m: &mut Mutation<'_, '_>| {
         let workspace = m.workspace_id();

@@ -158,26 +158,8 @@ pub fn path(
     Ok(path)
 }
 
-/// A resource as it is told.
-pub(super) fn view(
-    app: &App,
-    tx: &mut Tx<'_>,
-    workspace: &WorkspaceId,
-    row: ResourceRow,
-    access_level: Role,
-) -> Result<Resource, Failure> {
-    let groups = groups::rows(tx, workspace)?;
-    let has = |id: &str| row.creator_id.as_deref() == Some(id) || row.shares.iter().any(|(grantee, _)| grantee == id);
-    let mut share_options = Vec::new();
-    for principal in members::principals(tx, workspace)? {
-        let id = principal.id();
-        if !has(id.as_str()) && principal.is_sealed(&app.ring, workspace) {
-            let kind = if matches!(principal, Principal::Member(_)) { "user" } else { "key" };
-            share_options.push(option(principal.name(), id.as_str(), kind));
-        }
-    }
-    let others = groups.iter().filter(|group| !has(&group.id));
-    share_options.extend(others.map(|group| option(&group.name, &group.id, "group")));
+/// A resource as it is told, without those it could be shared with.
+pub(super) fn view(row: &ResourceRow, access_level: Role) -> Resource {
     let mut role_to_group_ids: BTreeMap<Role, Vec<String>> = BTreeMap::new();
     if let Some(creator) = &row.creator_id {
         role_to_group_ids.entry(Role::Admin).or_default().push(creator.clone());
@@ -185,17 +167,44 @@ pub(super) fn view(
     for (grantee, role) in &row.shares {
         role_to_group_ids.entry(*role).or_default().push(grantee.clone());
     }
-    Ok(Resource {
-        resource_id: row.id,
-        resource_type: row.kind,
-        resource_name: row.name,
+    Resource {
+        resource_id: row.id.clone(),
+        resource_type: row.kind.clone(),
+        resource_name: row.name.clone(),
         creator_user_id: row.creator_id.as_deref().map(PrincipalId::from),
         anonymous_access_level_override: None,
         role_to_group_ids,
-        share_options,
+        share_options: Vec::new(),
         access_level,
         created_at_unix: Timestamp(row.created_at).seconds(),
-    })
+    }
+}
+
+/// Most of those that a resource could be shared with; more than that nobody picks from.
+const MAX_OPTIONS: usize = 1000;
+
+/// Groups, people and service accounts that a resource could be shared with.
+pub(super) fn share_options(
+    app: &App,
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    resource: &Resource,
+) -> Result<Vec<ShareOption>, Failure> {
+    let has = |id: &str| resource.role_to_group_ids.values().flatten().any(|grantee| grantee == id);
+    let groups = groups::rows(tx, workspace)?;
+    let groups = groups.iter().filter(|group| !has(&group.id)).map(|group| option(&group.name, &group.id, "group"));
+    let mut options: Vec<_> = groups.take(MAX_OPTIONS).collect();
+    for principal in members::principals(tx, workspace)? {
+        if options.len() == MAX_OPTIONS {
+            break;
+        }
+        let id = principal.id();
+        if !has(id.as_str()) && principal.is_sealed(&app.ring, workspace) {
+            let kind = if matches!(principal, Principal::Member(_)) { "user" } else { "key" };
+            options.push(option(principal.name(), id.as_str(), kind));
+        }
+    }
+    Ok(options)
 }
 
 fn option(name: &str, id: &str, kind: &str) -> ShareOption {

@@ -172,8 +172,9 @@ pub async fn create(
         let own = m.authority.key.as_ref().map(|key| PrincipalId::from(key.principal_id.as_str()));
         let creator = match &new.creator_user_id {
             Some(id) if own.as_ref().map(PrincipalId::as_str) == Some(id) => own,
-            Some(_) if !m.authority.is_admin => {
-                let message = "Only workspace admins may register a resource for somebody else.";
+            Some(_) if !m.authority.is_admin && !has_all(&m.authority) => {
+                let message =
+                    "Only workspace admins, and who has access to all resources, register one for somebody else.";
                 return Err(Failure::param(ErrorCode::Forbidden, "creator_user_id", message));
             }
             Some(id) => Some(PrincipalId::from(id.as_str())),
@@ -190,6 +191,12 @@ pub async fn create(
             let message = "There is a resource of this type with this id already.";
             return Err(Failure::param(ErrorCode::AlreadyExists, "resource_id", message));
         }
+        let was_others = old.as_ref().is_some_and(|old| old.creator_id.as_deref() != Some(creator.id().as_str()));
+        if was_others && !m.authority.is_admin && !has_all(&m.authority) {
+            // Whoever had a weak role on it before, or none, would be its admin.
+            let message = "A resource with this id was deleted, and was somebody else's. Ask a workspace admin.";
+            return Err(Failure::param(ErrorCode::Forbidden, "resource_id", message));
+        }
         let mut row = ResourceRow {
             kind: new.resource_type.clone(),
             id,
@@ -203,9 +210,24 @@ pub async fn create(
         };
         save(m, &mut row)?;
         m.audit("Resource Creation", row.target(), json!({ "creator": row.creator_id, "shares": row.shares }));
-        Ok(access::view(m.app, m.tx, &workspace, row, Role::Admin)?.into())
+        Ok(access::view(&row, Role::Admin).into())
     };
-    mutation::mutate(app, caller, retry, operation).await
+    let made = mutation::mutate(app, caller, retry, operation).await?;
+    Ok(with_options(app, caller, made).await)
+}
+
+/// Adds those it could be shared with, outside the write: there may be many. It is committed, so an answer goes out in any
+/// case.
+async fn with_options(app: &Arc<App>, caller: &Caller, mut made: Committed<Resource>) -> Committed<Resource> {
+    let (worker, workspace, resource) = (app.clone(), caller.workspace_id().cloned(), made.value.clone());
+    let read = move |tx: &mut Tx<'_>| {
+        let workspace = workspace.ok_or_else(|| Failure::Defect("a caller without a workspace".into()))?;
+        access::share_options(&worker, tx, &workspace, &resource)
+    };
+    if let Ok(options) = app.store.read(read).await {
+        made.value.share_options = options;
+    }
+    made
 }
 
 /// What new resources of a member are shared with: groups that have been deleted since are left out.
@@ -241,9 +263,10 @@ pub async fn update(
             save(m, &mut row)?;
             m.audit("Resource Update", row.target(), details);
         }
-        Ok(access::view(m.app, m.tx, &workspace, row, role)?.into())
+        Ok(access::view(&row, role).into())
     };
-    mutation::mutate(app, caller, None, operation).await
+    let made = mutation::mutate(app, caller, None, operation).await?;
+    Ok(with_options(app, caller, made).await)
 }
 
 /// Forgets a resource and everything shared of it.

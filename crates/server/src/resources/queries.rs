@@ -60,7 +60,7 @@ fn shares(tx: &mut Tx<'_>, resource: &[Arg; 3]) -> Result<Vec<(String, Role)>, E
     Ok(shares)
 }
 
-/// Hands over every resource of every workspace, deleted ones included.
+/// Hands over every resource of every workspace that was not deleted.
 pub(super) fn each(
     tx: &mut Tx<'_>,
     mut take: impl FnMut(WorkspaceId, ResourceRow) -> Result<(), Error>,
@@ -80,7 +80,7 @@ pub(super) fn each(
             columns!(),
             ", s.grantee_id, s.role FROM resources r LEFT JOIN resource_shares s ON s.workspace_id = r.workspace_id \
              AND s.resource_type = r.resource_type AND s.resource_id = r.id \
-             ORDER BY r.workspace_id, r.resource_type, r.id"
+             WHERE r.deleted_at IS NULL ORDER BY r.workspace_id, r.resource_type, r.id"
         ),
         &[],
         |row| {
@@ -189,8 +189,9 @@ pub(super) fn save(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &ResourceRow) 
         ],
     )?;
     let resource: [Arg; 3] = [workspace.as_str().into(), row.kind.as_str().into(), row.id.as_str().into()];
-    for (grantee, _) in shares(tx, &resource)? {
-        if !row.shares.iter().any(|(kept, _)| *kept == grantee) {
+    let before = shares(tx, &resource)?;
+    for (grantee, _) in &before {
+        if !row.shares.iter().any(|(kept, _)| kept == grantee) {
             let [workspace, kind, id] = resource.clone();
             tx.run(
                 "DELETE FROM resource_shares \
@@ -199,7 +200,7 @@ pub(super) fn save(tx: &mut Tx<'_>, workspace: &WorkspaceId, row: &ResourceRow) 
             )?;
         }
     }
-    for (grantee, role) in &row.shares {
+    for (grantee, role) in row.shares.iter().filter(|share| !before.contains(share)) {
         let [workspace, kind, id] = resource.clone();
         tx.run(
             "INSERT INTO resource_shares (workspace_id, resource_type, resource_id, grantee_id, role) \

@@ -5,7 +5,7 @@ use crate::accounts::routes::{NAME, workspace};
 use crate::app::App;
 use crate::error::Failure;
 use crate::http::extract::{Ids, JsonObject, Query};
-use crate::http::fields::Fields;
+use crate::http::fields::{EMAIL, Fields};
 use crate::http::pages::{Pages, limit};
 use crate::http::reply::{Answer, committed, json};
 use crate::members::{self, Authority, Caller};
@@ -19,8 +19,7 @@ use stead_api::id::{PrincipalId, WorkspaceId};
 use stead_api::permission::SERVICE_ACCOUNTS_MANAGE;
 use stead_api::resource::{CreateResource, ResourcePage, Role, ShareTarget, UpdateResource};
 
-/// Longest e-mail (RFC 5321 §4.5.3.1), and longest id.
-const EMAIL: usize = 254;
+/// Longest id.
 const ID: usize = 64;
 
 /// The query of routes about one resource.
@@ -85,7 +84,9 @@ pub async fn get(State(app): State<Arc<App>>, caller: Caller, Ids([id]): Ids<1>,
         let (workspace, authority) = authority(&worker, tx, &caller)?;
         let whose = (&workspace, &authority);
         let (row, role) = addressed(tx, &worker.ring, whose, (&kind, &id), Role::Viewer)?;
-        access::view(&worker, tx, &workspace, row, role)
+        let mut resource = access::view(&row, role);
+        resource.share_options = access::share_options(&worker, tx, &workspace, &resource)?;
+        Ok::<_, Failure>(resource)
     };
     json(&app.store.read(read).await?)
 }

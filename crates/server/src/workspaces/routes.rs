@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::config;
 use crate::error::Failure;
 use crate::http::extract::{Ids, JsonObject, Query};
-use crate::http::fields::Fields;
+use crate::http::fields::{EMAIL, Fields};
 use crate::http::pages::{Pages, limit};
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::Caller;
@@ -20,7 +20,6 @@ use stead_api::workspace::{
 use stead_verify::period::Billing;
 
 /// Longest e-mail address.
-const EMAIL: usize = 254;
 /// Longest name of a time zone.
 const ZONE: usize = 64;
 const MOST_SEATS: i64 = 1_000_000;

@@ -6,7 +6,8 @@ use crate::error::Failure;
 use crate::feed::idempotency::Retry;
 use crate::feed::mutation::{self, Committed, Mutation};
 use crate::keys::note_change;
-use crate::members::{self, Caller, Principal, SeatType};
+use crate::members::seats::Taken;
+use crate::members::{self, Caller};
 use crate::store::{Error, Tx};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -42,9 +43,7 @@ pub(super) fn view(tx: &mut Tx<'_>, row: &WorkspaceRow) -> Result<Workspace, Err
 
 /// People on a full seat who are not locked: basic seats and service accounts take none.
 pub fn seats_used(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<i64, Error> {
-    let takes_one = |member: &Principal| matches!(member, Principal::Member(row) if !row.is_locked && row.seat_type != SeatType::WorkspaceLiteMember.as_str());
-    let used = members::principals(tx, workspace)?.iter().filter(|member| takes_one(member)).count();
-    Ok(i64::try_from(used).unwrap_or(i64::MAX))
+    Ok(Taken::by(&members::people(tx, workspace)?).full)
 }
 
 /// A page of all workspaces, the oldest first, and the place where the next one begins.

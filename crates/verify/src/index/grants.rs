@@ -71,7 +71,8 @@ pub(super) struct GroupState {
 
 impl Default for GroupState {
     fn default() -> Self {
-        Self { version: -1, live: false, all_resources: false, cap: None }
+        // What it limits is not known either: so nothing is left.
+        Self { version: -1, live: false, all_resources: false, cap: Some(0) }
     }
 }
 

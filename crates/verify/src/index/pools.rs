@@ -36,7 +36,7 @@ impl KeyIndex {
         let groups = self.groups_of(key, &membership).filter_map(|group| {
             let state = group.state();
             let bits = if group.bits == super::EVERYONE { workspace.id.bits()? } else { group.bits };
-            state.live.then_some(pool(PoolKind::Group(group.bits), bits, state.cap?))
+            Some(pool(PoolKind::Group(group.bits), bits, state.cap?))
         });
         own.into_iter().chain(groups).collect()
     }

@@ -337,7 +337,10 @@ proptest! {
         }
         prop_assert_eq!(read.port_u16().unwrap_or(443), target.port);
         prop_assert!(PORTS.contains(&target.port) && target.is_https);
-        prop_assert_eq!(read.path_and_query().map_or("/", |path| path.as_str()), &target.path);
+        // Without a path the other reader leaves out the slash that a request begins with.
+        let path = read.path_and_query().map_or("/", |path| path.as_str());
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        prop_assert_eq!(format!("{slash}{path}"), target.path.as_str());
         // And it can be asked for.
         let asked: http::Uri = target.path.parse().unwrap();
         prop_assert_eq!(asked.path_and_query().unwrap().as_str(), &target.path);
