@@ -327,8 +327,8 @@ mod tests {
             assert_eq!(class.act(*act) == OTHER_NAME, *act == OTHER);
             assert!(rows.iter().all(|name| names.insert(*name)), "{class:?} {act}");
         }
-        // The wire's, and one of our own.
-        assert_eq!(names.len(), 130 + 1);
+        // The wire's, and of our own what was refused and what becomes of resources.
+        assert_eq!(names.len(), 130 + 4);
         assert_eq!(
             (place("API Key Creation"), place("Group Deletion")),
             ((Class::EntityManagement, 1), (Class::GroupManagement, 5))
