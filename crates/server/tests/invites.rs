@@ -19,6 +19,7 @@ on_both_stores! {
     of_two_who_want_the_last_seat_one_gets_it
     nobody_gives_what_they_do_not_have
     the_first_key_is_no_stronger_than_the_one_that_invited
+    an_invite_ends_with_the_word_of_whoever_invited
     a_bulk_is_all_or_nothing
     a_retry_makes_nothing_new_and_shows_no_link
     an_invite_edited_or_put_back_opens_nothing
@@ -539,4 +540,28 @@ async fn what_is_wrong_with_an_invite_is_told(engine: Engine) {
     }
     let long = json!({"token": "x", "first_name": "x".repeat(129)});
     assert_eq!(world.call_as("", "POST", ACCEPT, long).await.blamed(), ["body.first_name"]);
+}
+
+async fn an_invite_ends_with_the_word_of_whoever_invited(engine: Engine) {
+    let world = World::new(engine).await;
+    let me = world.get("/v1/user").await["user_id"].as_str().unwrap().to_owned();
+    let made = json!({"name": "stolen", "permissions": "all"});
+    let (stolen, other) = (world.key(&me, made.clone()).await, world.key(&me, made).await);
+    let body = |email: &str| json!({"email": email, "seat_type": "workspace_admin"});
+    let first = token(&invite_as(&world, &stolen.secret, body("a@example.com")).await.ok());
+    let second = token(&invite_as(&world, &other.secret, body("b@example.com")).await.ok());
+    world.call("POST", &format!("{}/disable", stolen.path()), Value::Null).await.ok();
+    accept(&world, &first).await.is(404, "invite_not_found");
+    world.call("PATCH", &stolen.path(), json!({"is_enabled": true})).await.ok();
+    world.call("DELETE", &other.path(), Value::Null).await.ok();
+    accept(&world, &second).await.is(404, "invite_not_found");
+    accept(&world, &first).await.ok();
+    // The same with whoever the key belongs to.
+    let (_, manager) = world.person("manager@example.com", WorkspaceAdmin).await;
+    let third = token(&invite_as(&world, &manager, body("c@example.com")).await.ok());
+    let lock = |is_locked: bool| json!({"email": "manager@example.com", "is_locked": is_locked});
+    world.call("POST", "/v1/workspace/members", lock(true)).await.ok();
+    accept(&world, &third).await.is(404, "invite_not_found");
+    world.call("POST", "/v1/workspace/members", lock(false)).await.ok();
+    accept(&world, &third).await.ok();
 }

@@ -396,6 +396,12 @@ async fn shares_edited_behind_the_servers_back_give_nothing(engine: Engine) {
             .is(404, "resource_not_found");
     }
     assert!(may(&world, &key, "carl", "viewer").await);
+    // It can be deleted, and registered anew.
+    world.call("DELETE", &format!("{RESOURCES}/anna?resource_type=voice"), Value::Null).await.ok();
+    register(&world, "anna").await;
+    assert!(!may(&world, &key, "anna", "viewer").await);
+    share(&world, "anna", json!({"workspace_api_key_id": key.id, "role": "viewer"})).await;
+    assert!(may(&world, &key, "anna", "viewer").await);
 }
 
 async fn a_resource_is_shared_with_a_hundred(engine: Engine) {

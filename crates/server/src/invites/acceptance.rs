@@ -4,11 +4,12 @@ use super::{InviteRow, not_found, queries, token};
 use crate::app::App;
 use crate::error::Failure;
 use crate::feed::mutation::{self, Committed, Made, Mutation};
+use crate::groups;
+use crate::keys::{self, Bounds, KeyRow};
 use crate::members::seats::Taken;
 use crate::members::{self, Caller, Newcomer, Request, SeatType};
 use crate::store::Tx;
 use crate::workspaces::{self, WorkspaceRow};
-use crate::{groups, keys};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
@@ -80,9 +81,24 @@ fn usable(
         let works = invite.expires_at > now.0 && invite.is_sealed(&app.ring, &id);
         let Some(number) = number(&invite).filter(|_| works) else { return Ok(None) };
         let used = members::was_ever(tx, &id, &number)?;
-        return Ok(Some(invite).filter(|_| !used));
+        let stands = !used && inviter_stands(app, tx, &id, &invite)?;
+        return Ok(Some(invite).filter(|_| stands));
     }
     Ok(None)
+}
+
+/// Whether the word of whoever invited is still good: a key that was stolen must not go on through those it let in.
+fn inviter_stands(app: &App, tx: &mut Tx<'_>, workspace: &WorkspaceId, invite: &InviteRow) -> Result<bool, Failure> {
+    let bounds: Bounds = serde_json::from_str(&invite.bounds).unwrap_or_default();
+    // By the server itself, which is bound by nothing.
+    let Some(key) = bounds.key_id else { return Ok(invite.invited_by.is_empty()) };
+    let key = keys::find(tx, workspace, &key.as_str().into())?;
+    let is_good = |key: &KeyRow| key.revoked_at.is_none() && !key.is_disabled && key.is_sealed(&app.ring, workspace);
+    if !key.as_ref().is_some_and(is_good) {
+        return Ok(false);
+    }
+    let inviter = members::principal(tx, workspace, &invite.invited_by.as_str().into())?;
+    Ok(inviter.is_some_and(|inviter| inviter.works(&app.ring, workspace)))
 }
 
 /// The id that whoever accepts will have.

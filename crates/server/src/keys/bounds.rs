@@ -17,6 +17,8 @@ pub struct Bounds {
     rate_limits: Option<Vec<RateLimit>>,
     /// Microseconds.
     pub expires_at: Option<i64>,
+    /// Which key it was: once that is revoked or disabled, its word is worth nothing.
+    pub key_id: Option<String>,
 }
 
 impl Bounds {
@@ -31,6 +33,7 @@ impl Bounds {
             music_concurrency_limit: key.music_concurrency_limit,
             rate_limits: key.rate_limits.clone(),
             expires_at: key.expires_at,
+            key_id: Some(key.id.clone()),
         }
     }
 

@@ -288,6 +288,14 @@ impl Principal {
         }
     }
 
+    /// Whether its keys may work.
+    pub fn works(&self, ring: &Ring, workspace: &WorkspaceId) -> bool {
+        match self {
+            Self::Member(row) => row.works(ring, workspace),
+            Self::Account(row) => row.works(ring, workspace),
+        }
+    }
+
     /// What an audit row calls it.
     pub fn target(&self) -> Target {
         let kind = if matches!(self, Self::Member(_)) { "user" } else { "service_account" };
