@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Every event of this server, as webhooks subscribe to them and as `type` says it in a delivery.
-pub const EVENTS: [&str; 25] = [
+pub const EVENTS: [&str; 26] = [
     "api_key.created",
     "api_key.updated",
     "api_key.rotated",
@@ -26,6 +26,7 @@ pub const EVENTS: [&str; 25] = [
     "member.unlocked",
     "member.removed",
     "invite.created",
+    "invite.revoked",
     "group.created",
     "group.updated",
     "group.deleted",

@@ -1,5 +1,6 @@
 //! [`App`]: everything a request needs, built by one function, in production and in tests alike.
 
+use crate::audit::Walks;
 use crate::audit::refusals::Refusals;
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Limits, Shown};
@@ -33,7 +34,6 @@ use stead_api::secret::{Format, Secret};
 use stead_verify::index::KeyIndex;
 use stead_verify::pepper::Ring;
 use stead_verify::permissions::PermissionSet;
-use tokio::sync::Semaphore;
 
 /// The server without its listeners.
 pub struct App {
@@ -61,8 +61,8 @@ pub struct App {
     pub decisions: Decisions,
     /// Calls that were refused, on their way to the audit log.
     pub refusals: Refusals,
-    /// Whoever walks a whole audit log holds it.
-    pub audit_walk: Semaphore,
+    /// Who walks whole audit logs.
+    pub audit_walks: Walks,
     /// What was counted for whom, and not yet told to the store.
     pub usage: Usage,
     /// What a key must hold to ask about others.
@@ -141,7 +141,7 @@ pub async fn build(
         places: Places::default(),
         decisions: Decisions::default(),
         refusals: Refusals::default(),
-        audit_walk: Semaphore::new(1),
+        audit_walks: Walks::default(),
         may_ask: config.catalogue.place(API_KEYS_VERIFY).into_iter().collect(),
         ring,
         operator: config.operator_api_key.as_ref().map(Operator::new),

@@ -4,6 +4,7 @@ use crate::harness::{DAY, Engine, World, pepper};
 use crate::on_both_stores;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
+use stead_server::mail::smtp::{self, Unsent};
 use stead_server::members::SeatType::WorkspaceMember;
 use stead_server::{jobs, mail};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -16,6 +17,9 @@ on_both_stores! {
     a_refused_invite_sends_nothing
     the_job_sends_what_is_due
     owners_hear_of_a_key_that_its_holder_disabled
+    what_is_refused_for_good_is_given_up_at_once
+    nobody_is_mailed_an_invite_twice_a_minute
+    a_stop_lets_no_other_mail_begin
 }
 
 /// What a mail server was given.
@@ -173,7 +177,7 @@ async fn a_mail_that_is_not_taken_is_tried_again_for_a_day(engine: Engine) {
     let sink = Sink::new().await;
     let world = sink.world(engine).await;
     invite(&world, "ann@example.com").await;
-    for answer in ["451 later", "550 nobody of that name", ""] {
+    for answer in ["451 later", "535 who are you", ""] {
         sink.answers(answer);
         mail::send_due(&world.app).await.unwrap();
         assert_eq!(waiting(&world).await, 1, "{answer}");
@@ -215,6 +219,7 @@ async fn a_mail_whose_row_was_changed_goes_to_nobody(engine: Engine) {
         world.tamper(edit).await;
         mail::send_due(&world.app).await.unwrap();
         assert_eq!(waiting(&world).await, 0);
+        world.clock.advance(60);
     }
     assert!(sink.taken().is_empty());
     // Nor can anybody read it there.
@@ -271,6 +276,80 @@ async fn owners_hear_of_a_key_that_its_holder_disabled(engine: Engine) {
         assert_eq!(to, told.iter().map(|email| format!("RCPT TO:<{email}>")).collect::<Vec<_>>());
         assert!(sink.taken().iter().all(|mail| !mail.text.contains(&secret)));
     }
+}
+
+async fn what_is_refused_for_good_is_given_up_at_once(engine: Engine) {
+    let sink = Sink::new().await;
+    let world = sink.world(engine).await;
+    for answer in ["550 nobody of that name", "501 no address", "554 a link to /invite/secret is spam"] {
+        sink.answers(answer);
+        invite(&world, "ann@example.com").await;
+        mail::send_due(&world.app).await.unwrap();
+        assert_eq!(waiting(&world).await, 0, "{answer}");
+        world.clock.advance(60);
+    }
+    sink.answers("250 fine");
+    mail::send_due(&world.app).await.unwrap();
+    assert!(sink.taken().is_empty());
+    // What the server says of a mail may quote it, and is in no log.
+    let mailer = world.app.mailer.as_ref().unwrap();
+    let send = async |to: &str| {
+        let mail = smtp::Mail { id: "mai_1", to, subject: "s", body: "b", at: world.app.clock.now() };
+        mailer.send(mail).await.unwrap_err()
+    };
+    for (answer, kind) in [("554 /invite/secret", 'n'), ("451 /invite/secret", 'r'), ("421 /invite/secret", 'u')] {
+        sink.answers(answer);
+        let (found, why) = match send("ann@example.com").await {
+            Unsent::Never(why) => ('n', why),
+            Unsent::Refused(why) => ('r', why),
+            Unsent::Unreachable(why) => ('u', why),
+        };
+        assert_eq!((found, why), (kind, format!("the mail server said {}", &answer[..3])));
+    }
+    assert!(matches!(send("nobody").await, Unsent::Never(_)));
+}
+
+async fn nobody_is_mailed_an_invite_twice_a_minute(engine: Engine) {
+    let sink = Sink::new().await;
+    let world = sink.world(engine).await;
+    let ask = async |path: &str, body: Value| world.call("POST", &format!("/v1/workspace/invites/{path}"), body).await;
+    sink.answers("451 later");
+    invite(&world, "ann@example.com").await;
+    let reply = ask("add", json!({"email": "ann@example.com"})).await;
+    reply.is(400, "bad_request");
+    assert_eq!(reply.body["detail"]["param"], "email");
+    let many = json!({"emails": ["bob@example.com", "ann@example.com"]});
+    let reply = ask("add-bulk", many).await;
+    reply.is(400, "bad_request");
+    assert_eq!(reply.body["detail"]["param"], "emails");
+    mail::send_due(&world.app).await.unwrap();
+    assert_eq!(waiting(&world).await, 1);
+    // The newer one takes the older one's place, also in the outbox.
+    world.clock.advance(60);
+    invite(&world, "ann@example.com").await;
+    assert_eq!(waiting(&world).await, 1);
+    // Taking it back takes the mail back, and is no way around.
+    world.call("DELETE", "/v1/workspace/invites", json!({"email": "ann@example.com"})).await.ok();
+    assert_eq!(waiting(&world).await, 0);
+    ask("add", json!({"email": "ann@example.com"})).await.is(400, "bad_request");
+    world.clock.advance(60);
+    invite(&world, "ann@example.com").await;
+    sink.answers("250 fine");
+    mail::send_due(&world.app).await.unwrap();
+    assert_eq!((waiting(&world).await, sink.taken().len()), (0, 1));
+    // Where invites are links for whoever invites, nobody is mailed.
+    let world = World::new(engine).await;
+    invite(&world, "ann@example.com").await;
+    invite(&world, "ann@example.com").await;
+}
+
+async fn a_stop_lets_no_other_mail_begin(engine: Engine) {
+    let sink = Sink::new().await;
+    let world = sink.world(engine).await;
+    let many = json!({"emails": ["a@example.com", "b@example.com", "c@example.com"]});
+    world.call("POST", "/v1/workspace/invites/add-bulk", many).await.ok();
+    mail::send_while(&world.app, || sink.taken().is_empty()).await.unwrap();
+    assert_eq!((sink.taken().len(), waiting(&world).await), (1, 2));
 }
 
 /// Two nodes on one store send a mail once.

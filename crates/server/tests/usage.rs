@@ -668,6 +668,35 @@ async fn wrong_questions_are_refused(engine: Engine) {
     }
     let wide = json!({"start_time": millis(START.seconds()), "end_time": millis(START.seconds() + 9000 * 60), "group_by": ["key_id"]});
     assert_eq!(world.call("POST", OVER_TIME, wide.clone()).await.blamed(), ["body.interval_seconds"]);
+    // Nor too many columns.
+    let all = [
+        "product_type",
+        "model",
+        "voice_id",
+        "user_id",
+        "fiat_currency",
+        "fiat_charge_type",
+        "region",
+        "reporting_workspace_id",
+        "request_source",
+        "resource_id",
+        "subresource_id",
+        "request_queue_type",
+        "voice_multiplier",
+        "hashed_xi_api_key",
+        "billing_group_id",
+        "surface",
+        "actor",
+        "has_api_key",
+        "key_id",
+        "service_account_user_id",
+        "outcome",
+    ];
+    let mut columns = wide.clone();
+    columns["end_time"] = json!(millis(START.seconds() + 1200 * 60));
+    world.call("POST", OVER_TIME, columns.clone()).await.ok();
+    columns["group_by"] = json!(all);
+    assert_eq!(world.call("POST", OVER_TIME, columns).await.blamed(), ["body.interval_seconds"]);
     let mut fewer = wide;
     fewer["interval_seconds"] = json!(HOUR);
     assert_eq!(rows(&world.call("POST", OVER_TIME, fewer).await.ok()).len(), keys + 1);

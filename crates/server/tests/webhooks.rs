@@ -28,6 +28,10 @@ on_both_stores! {
     what_is_finished_is_forgotten
     the_end_of_a_key_is_told_of_in_time_and_once
     credits_that_go_are_told_of_once_a_month
+    a_workspace_that_somebody_else_wrote_holds_no_other_up
+    what_waited_behind_a_failure_goes_out_once_that_has_arrived
+    one_workspace_does_not_fill_every_place
+    an_invite_that_is_taken_back_is_told_of
     a_sender_that_was_killed_sends_again_under_the_same_id
     a_refused_change_tells_nothing
     secrets_are_in_no_row_in_the_clear
@@ -908,6 +912,105 @@ async fn credits_that_go_are_told_of_once_a_month(engine: Engine) {
     assert_eq!(send_all(&world).await, 1);
     assert_eq!(receiver.take()[0].body["data"]["percent"], 80);
     drop(hook);
+}
+
+async fn a_workspace_that_somebody_else_wrote_holds_no_other_up(engine: Engine) {
+    let world = world(engine).await;
+    let receiver = Receiver::new().await;
+    let silent = hook(&world, &receiver).await;
+    let theirs = world.foreign_admin().await;
+    let settings = json!({"auth_type": "hmac", "name": "theirs", "webhook_url": receiver.url});
+    world.call_as(&theirs, "POST", WEBHOOKS, json!({"settings": settings})).await.ok();
+    for (key, days) in [(&world.admin, 5), (&theirs, 5)] {
+        let made = world.call_as(key, "POST", "/v1/service-accounts", json!({"name": "ci"})).await.ok();
+        let path = format!("/v1/service-accounts/{}/api-keys", made["service_account_id"].as_str().unwrap());
+        let body = json!({"name": "k", "permissions": "all", "expires_at": START.seconds() + days * DAY});
+        world.call_as(key, "POST", &path, body).await.ok();
+    }
+    send_all(&world).await;
+    receiver.take();
+    world.tamper("UPDATE workspaces SET seats = 1000 WHERE name = 'My workspace'").await;
+    for many in [
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 450) \
+         INSERT INTO key_notices (workspace_id, key_id, expires_at, days, next_at) \
+         SELECT w.id, 'key_' || CAST(n.i AS TEXT), 1, 0, 1 FROM workspaces w, n WHERE w.name = 'My workspace'",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 450) \
+         INSERT INTO credit_notices (workspace_id, lineage_id, period, percent, used, cap) \
+         SELECT w.id, 'lin', n.i, 80, 1, 1 FROM workspaces w, n WHERE w.name = 'My workspace'",
+        "INSERT INTO credit_notices (workspace_id, lineage_id, period, percent, used, cap, told_at) \
+         SELECT id, 'lin', 1, 100, 1, 1, 1 FROM workspaces WHERE name = 'theirs'",
+    ] {
+        world.tamper(many).await;
+    }
+    world.clock.advance(5 * DAY + 1);
+    notices::run(&world.app).await.unwrap();
+    send_all(&world).await;
+    assert_eq!(kinds(&receiver.take()), ["api_key.expiring", "api_key.expired"]);
+    // What is told for long is forgotten all the same, and what could not be told is kept.
+    assert_eq!(world.count("SELECT COUNT(*) FROM credit_notices WHERE told_at IS NOT NULL").await, 0);
+    assert_eq!(world.count("SELECT COUNT(*) FROM credit_notices").await, 450);
+    assert_eq!(world.count("SELECT COUNT(*) FROM key_notices").await, 451);
+    drop(silent);
+}
+
+async fn what_waited_behind_a_failure_goes_out_once_that_has_arrived(engine: Engine) {
+    let world = world(engine).await;
+    let receiver = Receiver::new().await;
+    let hook = hook(&world, &receiver).await;
+    let account = world.account("ci").await;
+    send_all(&world).await;
+    receiver.take();
+    receiver.answers(|_| 500);
+    let key = world.key(&account, json!({"name": "k"})).await;
+    world.call("PATCH", &key.path(), json!({"name": "l"})).await.ok();
+    for seconds in [30, 120, 480] {
+        assert_eq!(send_all(&world).await, 1);
+        wait(&world, seconds);
+    }
+    assert_eq!(send_all(&world).await, 1);
+    // What comes on top waits as long, and is not looked at every second.
+    world.call("DELETE", &key.path(), Value::Null).await.ok();
+    let open = "SELECT COUNT(DISTINCT next_at) FROM webhook_deliveries WHERE finished_at IS NULL";
+    assert_eq!(world.count(open).await, 1);
+    assert_eq!(send_all(&world).await, 0);
+    receiver.take();
+    receiver.answers(|_| 200);
+    let failed = deliveries(&world, &hook, "failed").await;
+    let path = format!("{}/deliveries/{}/redeliver", hook.path(), failed[0]["event_id"].as_str().unwrap());
+    world.call("POST", &path, Value::Null).await.ok();
+    assert_eq!(send_all(&world).await, 3);
+    assert_eq!(kinds(&receiver.take()), ["api_key.created", "api_key.updated", "api_key.revoked"]);
+}
+
+async fn one_workspace_does_not_fill_every_place(engine: Engine) {
+    let world = world(engine).await;
+    let receiver = Receiver::new().await;
+    let mut hooks = Vec::new();
+    for _ in 0..5 {
+        hooks.push(hook(&world, &receiver).await);
+    }
+    for n in 0..4 {
+        world.account(&format!("a{n}")).await;
+    }
+    let outward = &world.app.sender.outward;
+    assert_eq!(sender::pass(&world.app, outward).await.unwrap(), 16);
+    assert_eq!(sender::pass(&world.app, outward).await.unwrap(), 4);
+    for hook in &hooks {
+        assert_eq!(deliveries(&world, hook, "delivered").await.len(), 4);
+    }
+}
+
+async fn an_invite_that_is_taken_back_is_told_of(engine: Engine) {
+    let world = world(engine).await;
+    let receiver = Receiver::new().await;
+    hook_with(&world, &receiver.url, json!({"events": ["invite.created", "invite.revoked"]})).await;
+    world.call("POST", "/v1/workspace/invites/add", json!({"email": "ann@example.com"})).await.ok();
+    world.call("DELETE", "/v1/workspace/invites", json!({"email": "ann@example.com"})).await.ok();
+    assert_eq!(send_all(&world).await, 2);
+    let heard = receiver.take();
+    assert_eq!(kinds(&heard), ["invite.created", "invite.revoked"]);
+    let (made, revoked) = (&heard[0].body["data"], &heard[1].body["data"]);
+    assert_eq!((&made["invite_id"], &made["email"]), (&revoked["invite_id"], &revoked["email"]));
 }
 
 async fn a_sender_that_was_killed_sends_again_under_the_same_id(engine: Engine) {

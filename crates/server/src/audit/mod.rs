@@ -21,18 +21,22 @@ pub mod refusals;
 pub mod routes;
 
 use crate::app::App;
-use crate::error::Failure;
+use crate::error::{Failure, Refusal};
 use crate::seal;
 use crate::store::{Error, Tx};
 use crate::workspaces::{self, WorkspaceRow};
 use chain::Chain;
 use serde_json::Value;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use stead_api::audit::{AuditChain, AuditHead, AuditLogEntry};
+use stead_api::error::ErrorCode;
 use stead_api::id::{AuditId, WorkspaceId};
 use stead_api::time::Timestamp;
 use stead_verify::pepper::{Label, Ring};
 
+/// After so long a check that was refused may be asked for again.
+const BUSY_SECONDS: u64 = 5;
 /// `status` of what was done.
 pub const DONE: i64 = 1;
 /// `status` of what was refused.
@@ -157,6 +161,19 @@ pub fn recent(tx: &mut Tx<'_>, workspace: &WorkspaceId, limit: i64) -> Result<Ve
     queries::page(tx, workspace, &Filter::default(), limit)
 }
 
+/// The names of what was done something to since an instant.
+pub fn targets_since(
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    activity: &str,
+    since: Timestamp,
+) -> Result<Vec<String>, Error> {
+    let filter = Filter { from: Some(since), activity: Some(activity.to_owned()), ..Filter::default() };
+    let rows = queries::page(tx, workspace, &filter, i64::MAX)?;
+    let name = |row: &AuditRow| Some(serde_json::from_str::<Value>(&row.target).ok()?["name"].as_str()?.to_owned());
+    Ok(rows.iter().filter_map(name).collect())
+}
+
 /// Which entries of a log.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -202,9 +219,49 @@ pub async fn list(
     Ok((rows.iter().map(|row| ocsf::entry(&workspace, row)).collect(), next))
 }
 
-/// Whether a workspace's log is as it was written. Reads all of it: one at a time, so that the other readers stay free.
+/// Who walks a whole log, or waits to: of each workspace one at a time, so that none makes the others wait for long, and
+/// in all one, so that the other readers stay free.
+#[derive(Default)]
+pub struct Walks {
+    turn: tokio::sync::Mutex<()>,
+    of: Mutex<BTreeSet<WorkspaceId>>,
+}
+
+impl Walks {
+    /// Takes a workspace's place; `None` if it is taken.
+    fn enter(&self, workspace: &WorkspaceId) -> Option<Walk<'_>> {
+        let entered = self.of.lock().unwrap_or_else(PoisonError::into_inner).insert(workspace.clone());
+        entered.then(|| Walk { walks: self, workspace: workspace.clone() })
+    }
+}
+
+/// A place that was taken, until it is dropped.
+struct Walk<'a> {
+    walks: &'a Walks,
+    workspace: WorkspaceId,
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        self.walks.of.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.workspace);
+    }
+}
+
+/// Whether a workspace's log is as it was written. Reads all of it, in a task of its own: a caller that goes away must
+/// not give its place to another one while the log is still read.
 pub async fn chain(app: &Arc<App>, workspace: WorkspaceId) -> Result<AuditChain, Failure> {
-    let _turn = app.audit_walk.acquire().await.map_err(|_| Failure::Defect("the walk's semaphore is closed".into()))?;
+    let app = app.clone();
+    let checked = tokio::spawn(async move { check(&app, workspace).await });
+    checked.await.unwrap_or_else(|panic| Err(Failure::Defect(panic.to_string())))
+}
+
+async fn check(app: &Arc<App>, workspace: WorkspaceId) -> Result<AuditChain, Failure> {
+    let _place = app.audit_walks.enter(&workspace).ok_or_else(|| {
+        let message = "The log is being checked already. Try again when that is done.";
+        let refusal = Refusal::new(ErrorCode::RateLimitExceeded, message);
+        Failure::Refused(Box::new(Refusal { retry_after: Some(BUSY_SECONDS), ..refusal }))
+    })?;
+    let _turn = app.audit_walks.turn.lock().await;
     let worker = app.clone();
     let read = move |tx: &mut Tx<'_>| -> Result<AuditChain, Failure> {
         let row =
@@ -218,4 +275,19 @@ pub async fn chain(app: &Arc<App>, workspace: WorkspaceId) -> Result<AuditChain,
         Ok(AuditChain { entries, head: seal::hex(&row.audit_head), verified: problems.is_empty(), problems })
     };
     app.store.read(read).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_workspace_one_walks_at_a_time() {
+        let walks = Walks::default();
+        let (ours, theirs) = (WorkspaceId::from("wsp_1"), WorkspaceId::from("wsp_2"));
+        let first = walks.enter(&ours);
+        assert!(first.is_some() && walks.enter(&ours).is_none() && walks.enter(&theirs).is_some());
+        drop(first);
+        assert!(walks.enter(&ours).is_some());
+    }
 }

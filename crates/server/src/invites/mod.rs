@@ -23,17 +23,23 @@ use crate::keys::{Bounds, power};
 use crate::members::seats::Taken;
 use crate::members::{self, Caller, SeatType};
 use crate::store::{Error, Tx};
-use crate::{groups, mail, seal};
+use crate::{audit, groups, mail, seal};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use stead_api::account::Status;
 use stead_api::error::ErrorCode;
-use stead_api::id::{InviteId, WorkspaceId};
+use stead_api::id::{InviteId, MailId, WorkspaceId};
 use stead_api::member::{Invite, InviteLink};
 use stead_api::secret::Secret;
 use stead_api::time::Timestamp;
 use stead_verify::pepper::{Label, Ring};
+
+/// So long nobody mails an invite to the same address again.
+const PAUSE_SECONDS: i64 = 60;
+/// An invite in the audit log.
+const SENT: &str = "Workspace Invitation Sent";
 
 /// How long a link works.
 pub const DAYS: i64 = 7;
@@ -76,6 +82,11 @@ impl InviteRow {
         sealed
     }
 
+    /// The mail that brings the link: of the same number, so that it can be withdrawn.
+    fn mail_id(&self) -> Option<MailId> {
+        InviteId::from(self.id.as_str()).bits().map(MailId::from_bits)
+    }
+
     fn target(&self) -> Target {
         Target::new("invite", &self.id, &self.email)
     }
@@ -112,10 +123,14 @@ pub async fn create(
         check_groups(m, &asked.groups)?;
         check_power(m, &asked)?;
         let workspace = m.workspace_id();
+        let mailed = mailed_just_now(m)?;
         let mut emails: Vec<&str> = Vec::with_capacity(asked.emails.len());
         for (place, email) in asked.emails.iter().enumerate() {
             if members::principal_by_email(m.tx, &workspace, email)?.is_some() {
                 return Err(is_member(place, asked.emails.len()));
+            }
+            if mailed.contains(email) {
+                return Err(is_too_soon(place, asked.emails.len()));
             }
             if !emails.contains(&email.as_str()) {
                 emails.push(email);
@@ -132,12 +147,32 @@ pub async fn create(
 }
 
 fn is_member(place: usize, of: usize) -> Failure {
+    of_address(ErrorCode::AlreadyExists, "is a member of the workspace already", place, of)
+}
+
+/// No 429: a client that asks again by itself would send the second mail for nothing.
+fn is_too_soon(place: usize, of: usize) -> Failure {
+    of_address(ErrorCode::BadRequest, "was mailed an invite less than a minute ago", place, of)
+}
+
+fn of_address(code: ErrorCode, what: &str, place: usize, of: usize) -> Failure {
     let message = match of {
-        1 => "This address is a member of the workspace already.".into(),
-        _ => format!("Address {} of the list is a member of the workspace already. Nobody was invited.", place + 1),
+        1 => format!("This address {what}."),
+        _ => format!("Address {} of the list {what}. Nobody was invited.", place + 1),
     };
     let param = if of == 1 { "email" } else { "emails" };
-    Failure::Refused(Box::new(Refusal { param: Some(param), ..Refusal::new(ErrorCode::AlreadyExists, message) }))
+    Failure::Refused(Box::new(Refusal { param: Some(param), ..Refusal::new(code, message) }))
+}
+
+/// The addresses that were invited just now, where invites are mails: nobody's inbox is to be filled by asking in a loop.
+/// From the audit log, since an invite that was taken back counts, too.
+fn mailed_just_now(m: &mut Mutation<'_, '_>) -> Result<BTreeSet<String>, Failure> {
+    if m.app.mailer.is_none() {
+        return Ok(BTreeSet::new());
+    }
+    let workspace = m.workspace_id();
+    let since = Timestamp(m.now.plus_seconds(-PAUSE_SECONDS).0 + 1);
+    Ok(audit::targets_since(m.tx, &workspace, SENT, since)?.into_iter().collect())
 }
 
 fn check_groups(m: &mut Mutation<'_, '_>, wanted: &[String]) -> Result<(), Failure> {
@@ -218,12 +253,12 @@ fn invite(m: &mut Mutation<'_, '_>, asked: &Asked, email: &str) -> Result<Option
     row.seal = m.app.ring.seal(Label::Invite, &row.sealed_bytes(workspace.as_str())).to_vec();
     let older = queries::by_email(m.tx, &workspace, email)?;
     if let Some(older) = &older {
-        queries::delete(m.tx, &workspace, &older.id)?;
+        discard(m, older)?;
     }
     queries::insert(m.tx, &workspace, &row)?;
     let expires_at_unix = Timestamp(row.expires_at).seconds();
     m.audit(
-        "Workspace Invitation Sent",
+        SENT,
         row.target(),
         json!({
             "seat_type": row.seat_type,
@@ -251,8 +286,19 @@ fn invite(m: &mut Mutation<'_, '_>, asked: &Asked, email: &str) -> Result<Option
         m.workspace.name,
         link.expose(),
     ));
-    mail::queue(m, email, &subject, &body)?;
+    let mail = row.mail_id().ok_or_else(|| Failure::Defect("an invite without a number".into()))?;
+    mail::queue_as(m, &mail, email, &subject, &body)?;
     Ok(None)
+}
+
+/// Deletes an invite with the mail that may still wait: its link would be dead.
+fn discard(m: &mut Mutation<'_, '_>, row: &InviteRow) -> Result<(), Failure> {
+    let workspace = m.workspace_id();
+    queries::delete(m.tx, &workspace, &row.id)?;
+    if let Some(mail) = row.mail_id() {
+        mail::withdraw(m, &mail)?;
+    }
+    Ok(())
 }
 
 /// Takes an invite back.
@@ -261,8 +307,9 @@ pub async fn revoke(app: &Arc<App>, caller: &Caller, email: String) -> Result<Co
         let workspace = m.workspace_id();
         let row = queries::by_email(m.tx, &workspace, &email.to_lowercase())?;
         let row = row.filter(|row| row.expires_at > m.now.0).ok_or_else(not_found)?;
-        queries::delete(m.tx, &workspace, &row.id)?;
+        discard(m, &row)?;
         m.audit("Workspace Invitation Revoked", row.target(), json!({}));
+        m.event("invite.revoked", json!({ "invite_id": row.id, "email": row.email, "seat_type": row.seat_type }));
         Ok(Status::ok().into())
     };
     mutation::mutate(app, caller, None, operation).await

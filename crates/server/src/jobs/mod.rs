@@ -66,7 +66,11 @@ pub fn start(app: &Arc<App>) -> Jobs {
     };
     tasks.spawn(every(DENIALS, app.clone(), stopped.clone(), "tell of denials", denials));
     if app.mailer.is_some() {
-        let mails = |app: Arc<App>| async move { mail::send_due(&app).await };
+        let stop = stopped.clone();
+        let mails = move |app: Arc<App>| {
+            let stop = stop.clone();
+            async move { mail::send_while(&app, || !*stop.borrow()).await }
+        };
         tasks.spawn(every(MAILS, app.clone(), stopped.clone(), "send mails", mails));
     }
     tasks.spawn(every(FORGET, app.clone(), stopped.clone(), "forget", forget));

@@ -81,7 +81,10 @@ async fn disable(app: &Arc<App>, workspace: WorkspaceId, days: i64, idle: Vec<Ke
                 let is_trusted = row.is_sealed(&m.app.ring, &workspace);
                 row.revoked_at.is_none() && is_resting && is_trusted && !is_used(m.app, key, since)
             });
-            if let Some(row) = row {
+            let Some(row) = row else { continue };
+            // Perhaps an admin only since it was read.
+            let owner = members::principal(m.tx, &workspace, &row.principal_id.as_str().into())?;
+            if !owner.is_some_and(|owner| owner.is_admin()) {
                 disable_row(m, row, Some(IDLE))?;
             }
         }

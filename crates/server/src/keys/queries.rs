@@ -163,17 +163,20 @@ pub(super) fn uses_of(
     )
 }
 
-/// Every key of the workspace, revoked ones included: id, owner, name, digest.
+/// Every key of the workspace or of one owner, revoked ones included: id, owner, name, digest.
 pub(super) fn names<T>(
     tx: &mut Tx<'_>,
     workspace: &WorkspaceId,
+    owner: Option<&PrincipalId>,
     read: impl Fn(String, String, String, Vec<u8>) -> T,
 ) -> Result<Vec<T>, Error> {
-    tx.all(
-        "SELECT id, principal_id, name, digest FROM api_keys WHERE workspace_id = $1",
-        &[workspace.as_str().into()],
-        |row| Ok(read(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-    )
+    let read = |row: &Row| Ok(read(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    let all = "SELECT id, principal_id, name, digest FROM api_keys WHERE workspace_id = $1";
+    let of_owner = "SELECT id, principal_id, name, digest FROM api_keys WHERE workspace_id = $1 AND principal_id = $2";
+    match owner {
+        None => tx.all(all, &[workspace.as_str().into()], read),
+        Some(owner) => tx.all(of_owner, &[workspace.as_str().into(), owner.as_str().into()], read),
+    }
 }
 
 /// What to search for; every part that is `None` lets all keys through.

@@ -194,9 +194,13 @@ pub struct Attribution {
     pub hashed_xi_api_key: String,
 }
 
-/// Of every key of a workspace, revoked ones included.
-pub fn attributions(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Vec<Attribution>, Error> {
-    queries::names(tx, workspace, |id, principal, name, digest| Attribution {
+/// Of every key of a workspace or of one owner, revoked ones included.
+pub fn attributions(
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    owner: Option<&PrincipalId>,
+) -> Result<Vec<Attribution>, Error> {
+    queries::names(tx, workspace, owner, |id, principal, name, digest| Attribution {
         id: id.into(),
         principal_id: principal.into(),
         name,

@@ -59,12 +59,18 @@ impl MailRow {
 
 /// Puts a mail into the outbox, if the server sends any. It goes out once the write is committed.
 pub fn queue(m: &mut Mutation<'_, '_>, to: &str, subject: &str, body: &Secret) -> Result<(), Failure> {
+    let id = MailId::from_random(m.app.entropy.id());
+    queue_as(m, &id, to, subject, body)
+}
+
+/// The same under an id that is known, so that it can be withdrawn.
+pub fn queue_as(m: &mut Mutation<'_, '_>, id: &MailId, to: &str, subject: &str, body: &Secret) -> Result<(), Failure> {
     if m.app.mailer.is_none() {
         return Ok(());
     }
     let mut row = MailRow {
         workspace_id: m.workspace.id.clone(),
-        id: MailId::from_random(m.app.entropy.id()).to_string(),
+        id: id.to_string(),
         recipient: to.to_owned(),
         subject: subject.to_owned(),
         body: Vec::new(),
@@ -77,10 +83,23 @@ pub fn queue(m: &mut Mutation<'_, '_>, to: &str, subject: &str, body: &Secret) -
     Ok(queries::insert(m.tx, &row)?)
 }
 
+/// Takes a mail back, if it was not sent yet.
+pub fn withdraw(m: &mut Mutation<'_, '_>, id: &MailId) -> Result<(), Failure> {
+    Ok(queries::delete(m.tx, &m.workspace.id, id.as_str())?)
+}
+
 /// Sends what is due.
 pub async fn send_due(app: &Arc<App>) -> Result<(), Failure> {
+    send_while(app, || true).await
+}
+
+/// Sends what is due, as long as it may begin another one: a slow mail server must not keep the server from ending.
+pub async fn send_while(app: &Arc<App>, may_go_on: impl Fn() -> bool) -> Result<(), Failure> {
     let Some(mailer) = &app.mailer else { return Ok(()) };
     for _ in 0..AT_ONCE {
+        if !may_go_on() {
+            return Ok(());
+        }
         let now = app.clock.now();
         let Some(row) = app.store.read(move |tx| queries::due(tx, now)).await? else { return Ok(()) };
         if !claim(app, &row, now).await? {
@@ -95,6 +114,10 @@ pub async fn send_due(app: &Arc<App>) -> Result<(), Failure> {
         let mail = smtp::Mail { id: &row.id, to: &row.recipient, subject: &row.subject, body: body.expose(), at: now };
         match mailer.send(mail).await {
             Ok(()) => forget(app, row).await?,
+            Err(Unsent::Never(why)) => {
+                tracing::error!(mail = row.id, "a mail was refused for good, and is given up: {why}");
+                forget(app, row).await?;
+            }
             // It was put off when it was claimed.
             Err(Unsent::Refused(why)) => {
                 tracing::warn!(
@@ -139,7 +162,7 @@ async fn claim(app: &Arc<App>, row: &MailRow, now: Timestamp) -> Result<bool, Fa
 }
 
 async fn forget(app: &Arc<App>, row: MailRow) -> Result<(), Failure> {
-    let work = move |tx: &mut Tx<'_>| -> Result<(), Failure> { Ok(queries::delete(tx, &row)?) };
+    let work = move |tx: &mut Tx<'_>| -> Result<(), Failure> { Ok(queries::delete(tx, &row.workspace_id, &row.id)?) };
     match app.store.write(work, |()| {}).await {
         Written::Aborted(failure) => Err(failure),
         Written::Committed(()) | Written::Unknown => Ok(()),

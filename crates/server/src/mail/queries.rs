@@ -52,9 +52,9 @@ pub(super) fn put_off(tx: &mut Tx<'_>, row: &MailRow, next: Timestamp) -> Result
     Ok(touched == 1)
 }
 
-pub(super) fn delete(tx: &mut Tx<'_>, row: &MailRow) -> Result<(), Error> {
+pub(super) fn delete(tx: &mut Tx<'_>, workspace: &str, id: &str) -> Result<(), Error> {
     let sql = "DELETE FROM mails WHERE workspace_id = $1 AND id = $2";
-    tx.run(sql, &[row.workspace_id.as_str().into(), row.id.as_str().into()]).map(drop)
+    tx.run(sql, &[workspace.into(), id.into()]).map(drop)
 }
 
 /// Forgets mails that were made before an instant; which.

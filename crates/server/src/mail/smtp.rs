@@ -3,8 +3,10 @@
 use lettre::address::Envelope;
 pub use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
+use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::response::Category;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use percent_encoding::percent_decode_str;
 use std::time::{Duration, UNIX_EPOCH};
@@ -102,7 +104,9 @@ pub struct Mail<'a> {
 /// Why a mail was not sent, for the log.
 #[derive(Debug)]
 pub enum Unsent {
-    /// The server doesn't take this one.
+    /// The server will never take this one.
+    Never(String),
+    /// The server doesn't take this one now.
     Refused(String),
     /// It would take none.
     Unreachable(String),
@@ -128,7 +132,7 @@ impl Mailer {
 
     /// Sends a mail.
     pub async fn send(&self, mail: Mail<'_>) -> Result<(), Unsent> {
-        let strange = |error: &dyn std::fmt::Display| Unsent::Refused(error.to_string());
+        let strange = |error: &dyn std::fmt::Display| Unsent::Never(error.to_string());
         let to: Address = mail.to.parse().map_err(|error| strange(&error))?;
         let at = UNIX_EPOCH + Duration::from_micros(mail.at.0.max(0).unsigned_abs());
         let domain = self.from.email.domain();
@@ -147,14 +151,27 @@ impl Mailer {
         let Ok(sent) = tokio::time::timeout(PATIENCE, sending).await.map(|sent| sent.map(drop)) else {
             return Err(Unsent::Unreachable("the mail server took too long".into()));
         };
-        sent.map_err(|error| {
-            let of_this_mail = error.is_permanent() || error.is_transient();
-            // What the server said, or what kept us from hearing it; neither holds what we sent.
-            let why = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-            let why = why.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-            if of_this_mail { Unsent::Refused(why) } else { Unsent::Unreachable(why) }
-        })
+        sent.map_err(|error| unsent(&error))
     }
+}
+
+/// What became of a mail. Of what the server said only the code: a filter quotes the link that it doesn't like.
+fn unsent(error: &Error) -> Unsent {
+    if let Some(code) = error.status() {
+        let why = format!("the mail server said {code}");
+        return match code.category {
+            // Of the connection or of the login: the next mail would fare no better.
+            Category::Connections | Category::Unspecified3 => Unsent::Unreachable(why),
+            _ if error.is_permanent() => Unsent::Never(why),
+            _ => Unsent::Refused(why),
+        };
+    }
+    if error.is_response() {
+        return Unsent::Unreachable("the mail server's answer is none".into());
+    }
+    // What kept us from hearing the server, in this program's own words.
+    let why = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    Unsent::Unreachable(why.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }
 
 #[cfg(test)]

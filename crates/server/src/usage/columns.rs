@@ -118,9 +118,9 @@ impl Column {
 pub struct Keys(HashMap<u128, Attribution>);
 
 impl Keys {
-    /// All of them, revoked ones included.
-    pub fn read(tx: &mut Tx<'_>, workspace: &WorkspaceId) -> Result<Self, Error> {
-        let keys = keys::attributions(tx, workspace)?.into_iter();
+    /// All of them or all of one owner's, revoked ones included.
+    pub fn read(tx: &mut Tx<'_>, workspace: &WorkspaceId, owner: Option<&PrincipalId>) -> Result<Self, Error> {
+        let keys = keys::attributions(tx, workspace, owner)?.into_iter();
         Ok(Self(keys.filter_map(|key| Some((key.id.bits()?, key))).collect()))
     }
 
@@ -171,7 +171,7 @@ impl<'a> Labels<'a> {
                 if self.key_names.is_none() {
                     let keys = match self.keys.take() {
                         Some(keys) => keys,
-                        None => Keys::read(tx, self.workspace)?,
+                        None => Keys::read(tx, self.workspace, None)?,
                     };
                     let both =
                         |key: Attribution| [(key.id.to_string(), key.name.clone()), (key.hashed_xi_api_key, key.name)];

@@ -25,6 +25,9 @@ pub(super) struct Pending {
     pub(super) body: Arc<[u8]>,
 }
 
+/// What is in memory of a workspace, as blocks of minutes: those on their way, by name, and what no block was made of.
+pub(super) type Unflushed = (Vec<Pending>, Vec<(i64, Vec<Cell>)>);
+
 /// Tells the store what was counted. In a task of its own: a caller that goes away must not take what was taken out of
 /// the counter with it.
 pub async fn flush(app: &Arc<App>) -> Result<(), Failure> {
@@ -88,8 +91,8 @@ impl Usage {
         self.pending().extend(blocks);
     }
 
-    /// What is in memory of a workspace, as blocks of minutes: those on their way, by name, and what no block was made of.
-    pub(super) fn unflushed(&self, index: &KeyIndex, workspace: &WorkspaceId) -> (Vec<Pending>, Vec<(i64, Vec<Cell>)>) {
+    /// What is in memory of a workspace.
+    pub(super) fn unflushed(&self, index: &KeyIndex, workspace: &WorkspaceId) -> Unflushed {
         let pending = self.pending().iter().filter(|pending| pending.workspace == *workspace).cloned().collect();
         let Some(number) = index.workspace_number(workspace) else { return (pending, Vec::new()) };
         let counted = spans(self.counter.of(number)).into_iter().map(|(_, starts_at, cells)| (starts_at, cells));

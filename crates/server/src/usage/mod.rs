@@ -42,7 +42,8 @@ use stead_verify::index::{KeyIndex, KeyRecord};
 pub struct Usage {
     counter: Counter,
     pending: Mutex<Vec<Pending>>,
-    /// Held by a flush, and shared by questions: a count must not move from memory to the store while one reads both.
+    /// Held by a flush, and shared by questions until they have seen memory and opened the store: meanwhile no count must
+    /// move from the one to the other.
     turn: tokio::sync::RwLock<()>,
     node: String,
     seq: AtomicI64,

@@ -7,10 +7,12 @@ use super::block::{self, Cell};
 use super::buckets::{MOST, Step, buckets};
 use super::columns::{Column, Keys, Labels};
 use super::filter::passes;
+use super::flush::Unflushed;
 use super::{GRANTED, queries};
 use crate::app::App;
 use crate::error::Failure;
 use crate::store::Tx;
+use crate::workspaces;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -20,6 +22,8 @@ use stead_api::usage::{ColumnFilter, Table};
 
 /// Most numbers of an answer: buckets times groups.
 pub const MOST_NUMBERS: usize = 100_000;
+/// Most cells of a table: buckets times groups times columns.
+pub const MOST_CELLS: usize = 400_000;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -38,7 +42,7 @@ pub struct Question {
     pub filters: Vec<(Column, ColumnFilter)>,
     /// Only keys of this owner.
     pub owner: Option<PrincipalId>,
-    /// Most numbers of the answer.
+    /// Most values of the answer: numbers of series, or cells of a table.
     pub most: usize,
     /// The field to blame where there would be more.
     pub blame: [&'static str; 2],
@@ -75,18 +79,39 @@ pub struct Report {
     pub keys: Option<Keys>,
 }
 
-/// Runs `work`, which asks [`read`], while no count moves from memory to the store.
-pub async fn ask<T: Send + 'static>(
+/// Runs `work`, which asks [`read`], with what was in memory of a workspace at the instant that the store is seen at.
+/// Only between these two no count may move; a long answer holds no flush up.
+pub(super) async fn ask<T: Send + 'static>(
     app: &Arc<App>,
-    work: impl FnOnce(&App, &mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    workspace: &WorkspaceId,
+    work: impl Fn(&App, &mut Tx<'_>, &Unflushed) -> Result<T, Failure> + Send + Sync + 'static,
 ) -> Result<T, Failure> {
-    let _turn = app.usage.turn.read().await;
-    let worker = app.clone();
-    app.store.read(move |tx: &mut Tx<'_>| work(&worker, tx)).await
+    let work = Arc::new(work);
+    loop {
+        // Waited for here: there are few threads that read.
+        drop(app.usage.turn.read().await);
+        let (worker, workspace, work) = (app.clone(), workspace.clone(), work.clone());
+        let read = move |tx: &mut Tx<'_>| -> Result<Option<T>, Failure> {
+            let Ok(turn) = worker.usage.turn.try_read() else { return Ok(None) };
+            let unflushed = worker.usage.unflushed(&worker.index, &workspace);
+            // The first look fixes what all further ones see.
+            workspaces::find(tx, &workspace)?;
+            drop(turn);
+            work(&worker, tx, &unflushed).map(Some)
+        };
+        if let Some(answer) = app.store.read(read).await? {
+            return Ok(answer);
+        }
+    }
 }
 
-/// Adds up what was counted.
-pub fn read(app: &App, tx: &mut Tx<'_>, question: &Question) -> Result<Report, Failure> {
+/// Adds up what was counted. `width` is how many values the answer has of a bucket and a group.
+pub(super) fn read(
+    tx: &mut Tx<'_>,
+    (pending, counted): &Unflushed,
+    question: &Question,
+    width: usize,
+) -> Result<Report, Failure> {
     let from = question.from.div_euclid(60_000) * 60;
     let to = question.to.div_euclid(1000) + i64::from(question.to.rem_euclid(1000) > 0);
     let starts = buckets(from, to, &question.step).ok_or_else(|| {
@@ -95,9 +120,10 @@ pub fn read(app: &App, tx: &mut Tx<'_>, question: &Question) -> Result<Report, F
     })?;
     let columns = question.group_by.iter().copied().chain(question.filters.iter().map(|(column, _)| *column));
     let needs_keys = question.owner.is_some() || columns.into_iter().any(Column::needs_keys);
-    let keys = if needs_keys { Keys::read(tx, &question.workspace)? } else { Keys::default() };
+    let keys = if needs_keys { Keys::read(tx, &question.workspace, question.owner.as_ref())? } else { Keys::default() };
     let mut adding = Adding {
         question,
+        width,
         keys,
         range: (from, to),
         starts,
@@ -106,8 +132,7 @@ pub fn read(app: &App, tx: &mut Tx<'_>, question: &Question) -> Result<Report, F
         numbers: HashMap::new(),
         groups: Vec::new(),
     };
-    let (pending, counted) = app.usage.unflushed(&app.index, &question.workspace);
-    let mut waiting: HashMap<_, _> = pending.into_iter().map(|pending| (pending.name, pending.body)).collect();
+    let mut waiting: HashMap<_, _> = pending.iter().map(|pending| (&pending.name, &pending.body)).collect();
     let mut cells = Vec::new();
     for resolution in Resolution::ALL {
         queries::each(tx, &question.workspace, resolution, (resolution.start_of(from), to), |name, body| {
@@ -119,10 +144,10 @@ pub fn read(app: &App, tx: &mut Tx<'_>, question: &Question) -> Result<Report, F
         })?;
     }
     for (name, body) in waiting {
-        adding.block(Resolution::Minutes, name.starts_at, &body, &mut cells)?;
+        adding.block(Resolution::Minutes, name.starts_at, body, &mut cells)?;
     }
     for (starts_at, cells) in counted {
-        adding.cells(Resolution::Minutes, starts_at, &cells)?;
+        adding.cells(Resolution::Minutes, *starts_at, cells)?;
     }
     let Adding { starts, mut groups, keys, .. } = adding;
     groups.sort_by_cached_key(|group| group.values.iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -132,6 +157,7 @@ pub fn read(app: &App, tx: &mut Tx<'_>, question: &Question) -> Result<Report, F
 /// An answer in the making.
 struct Adding<'a> {
     question: &'a Question,
+    width: usize,
     keys: Keys,
     range: (i64, i64),
     starts: Vec<i64>,
@@ -218,9 +244,9 @@ impl Adding<'_> {
             return Ok(Some(*number));
         }
         let number = self.groups.len();
-        if (number + 1) * self.starts.len() > question.most {
+        if (number + 1) * self.starts.len() * self.width > question.most {
             let message = format!(
-                "this would be more than {} numbers: ask for a shorter time, longer buckets, or fewer groups by a filter",
+                "this would be more than {} values: ask for a shorter time, longer buckets, or fewer groups by a filter",
                 question.most
             );
             return Err(Failure::invalid(&question.blame, "value_error", message));
@@ -250,14 +276,13 @@ fn float(number: u64) -> Value {
 
 /// A report as a table: a row for each bucket and group in which something was counted, those that `filters`, on the
 /// table's own columns, let through.
-pub fn table(
-    app: &App,
+pub(super) fn table(
     tx: &mut Tx<'_>,
+    unflushed: &Unflushed,
     question: &Question,
     measures: &[Measure],
     filters: &[ColumnFilter],
 ) -> Result<Table, Failure> {
-    let mut report = read(app, tx, question)?;
     let mut table = Table::default();
     let mut column = |name: &str, kind: &str, unit: Option<&str>| {
         table.columns.push(name.to_owned());
@@ -279,6 +304,7 @@ pub fn table(
             column(label, "String", None);
         }
     }
+    let mut report = read(tx, unflushed, question, table.columns.len())?;
     let mut labels = Labels::new(&question.workspace, report.keys.take());
     let mut names = Vec::with_capacity(report.groups.len());
     for group in &report.groups {

@@ -2,8 +2,9 @@
 
 use super::buckets::Step;
 use super::columns::Column;
+use super::flush::Unflushed;
 use super::recent::{self, RecentQuestion};
-use super::report::{self, MOST_NUMBERS, Measure, Question, TOTAL_CHARGE_COUNT, TOTAL_COST, TOTAL_USAGE, USAGE_COUNT};
+use super::report::{self, MOST_CELLS, Measure, Question, TOTAL_CHARGE_COUNT, TOTAL_COST, TOTAL_USAGE, USAGE_COUNT};
 use super::stats::{self, BREAKDOWNS, METRICS, SeriesQuestion};
 use super::{reading, reading::LONGEST};
 use crate::accounts::routes::workspace;
@@ -60,11 +61,12 @@ pub async fn get_usage_by_product_over_time(State(app): State<Arc<App>>, caller:
         group_by: group_by.unwrap_or_else(|| Column::find("product_type").into_iter().collect()),
         filters: on_columns(filters),
         owner: None,
-        most: MOST_NUMBERS,
+        most: MOST_CELLS,
         blame: ["body", "interval_seconds"],
     };
-    let work = move |app: &App, tx: &mut Tx<'_>| report::table(app, tx, &question, &MEASURES, &own);
-    json(&report::ask(&app, work).await?)
+    let work =
+        move |_: &App, tx: &mut Tx<'_>, unflushed: &Unflushed| report::table(tx, unflushed, &question, &MEASURES, &own);
+    json(&report::ask(&app, &workspace(&caller)?, work).await?)
 }
 
 fn on_columns(filters: Vec<ColumnFilter>) -> Vec<(Column, ColumnFilter)> {
@@ -94,12 +96,13 @@ pub async fn get_usage(State(app): State<Arc<App>>, caller: Caller, body: JsonOb
         group_by,
         filters: on_columns(filters),
         owner: None,
-        most: MOST_NUMBERS,
+        most: MOST_CELLS,
         blame: ["body", "interval_seconds"],
     };
     let measures = [TOTAL_COST, TOTAL_CHARGE_COUNT, TOTAL_USAGE];
-    let work = move |app: &App, tx: &mut Tx<'_>| report::table(app, tx, &question, &measures, &[]);
-    json(&report::ask(&app, work).await?)
+    let work =
+        move |_: &App, tx: &mut Tx<'_>, unflushed: &Unflushed| report::table(tx, unflushed, &question, &measures, &[]);
+    json(&report::ask(&app, &workspace(&caller)?, work).await?)
 }
 
 /// At most two of the eight; and grouping by two asks for a choice in one of them.

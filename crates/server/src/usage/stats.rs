@@ -2,6 +2,7 @@
 
 use super::buckets::Step;
 use super::columns::{Column, Labels};
+use super::flush::Unflushed;
 use super::report::{self, MOST_NUMBERS, Question, Sum};
 use super::{GRANTED, outcome};
 use crate::app::App;
@@ -77,8 +78,8 @@ pub async fn character_stats(
     workspace: WorkspaceId,
     asked: SeriesQuestion,
 ) -> Result<CharacterStats, Failure> {
-    let caller = caller.clone();
-    let work = move |app: &App, tx: &mut Tx<'_>| {
+    let (caller, of) = (caller.clone(), workspace.clone());
+    let work = move |app: &App, tx: &mut Tx<'_>, unflushed: &Unflushed| {
         let authority = authorize(app, tx, &caller, &workspace)?;
         if asked.include_workspace {
             check_may_read_all(&authority)?;
@@ -96,7 +97,7 @@ pub async fn character_stats(
             most: MOST_NUMBERS,
             blame: ["query", "aggregation_interval"],
         };
-        let mut report = report::read(app, tx, &question)?;
+        let mut report = report::read(tx, unflushed, &question, 1)?;
         let time = report.starts.iter().map(|at| at * 1000).collect();
         let mut usage = BTreeMap::new();
         if asked.breakdown == "none" {
@@ -115,7 +116,7 @@ pub async fn character_stats(
         }
         Ok(CharacterStats { time, usage })
     };
-    report::ask(app, work).await
+    report::ask(app, &of, work).await
 }
 
 #[allow(clippy::cast_precision_loss, reason = "the wire's numbers are exact up to 2^53")]
@@ -173,8 +174,8 @@ fn check_may_read_all(authority: &Authority) -> Result<(), Failure> {
 
 /// The last days of each key that was asked about. Who is no admin sees the keys of service accounts and their own.
 pub async fn keys(app: &Arc<App>, caller: &Caller, workspace: WorkspaceId, days: i64) -> Result<KeysUsage, Failure> {
-    let caller = caller.clone();
-    let work = move |app: &App, tx: &mut Tx<'_>| {
+    let (caller, of) = (caller.clone(), workspace.clone());
+    let work = move |app: &App, tx: &mut Tx<'_>, unflushed: &Unflushed| {
         let authority = authorize(app, tx, &caller, &workspace)?;
         let today = app.clock.now().seconds().div_euclid(DAY) * DAY;
         let column = |name| Column::find(name).ok_or_else(|| Failure::Defect(format!("no column {name}")));
@@ -189,7 +190,7 @@ pub async fn keys(app: &Arc<App>, caller: &Caller, workspace: WorkspaceId, days:
             most: MOST_OF_KEYS,
             blame: ["query", "days"],
         };
-        let report = report::read(app, tx, &question)?;
+        let report = report::read(tx, unflushed, &question, 1)?;
         let mut keys: BTreeMap<String, KeyUsage> = BTreeMap::new();
         let mut is_shown = HashMap::new();
         for group in report.groups {
@@ -221,7 +222,7 @@ pub async fn keys(app: &Arc<App>, caller: &Caller, workspace: WorkspaceId, days:
         }
         Ok(KeysUsage { days: report.starts, api_keys: keys.into_values().collect() })
     };
-    report::ask(app, work).await
+    report::ask(app, &of, work).await
 }
 
 fn number(count: u64) -> i64 {

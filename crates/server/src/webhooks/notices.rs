@@ -12,7 +12,7 @@ use crate::members::Caller;
 use crate::store::{Error, Tx, Written};
 use crate::workspaces;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stead_api::id::{LineageId, WorkspaceId};
 use stead_api::time::Timestamp;
@@ -24,6 +24,8 @@ const DAY: i64 = 86_400;
 const PERCENT: [u64; 2] = [80, 100];
 /// Most notices that are told in one go.
 const BATCH: i64 = 200;
+/// So long a workspace waits that could not be told, in seconds.
+const LATER: i64 = 600;
 /// Most goes of one run.
 const GOES: usize = 50;
 /// So long it is remembered what was told of credits: longer than a month.
@@ -79,12 +81,19 @@ struct Due {
     credits: Vec<CreditNotice>,
 }
 
-/// Tells what is due, and forgets what is told for long.
+/// Tells what is due, and forgets what is told for long, whether or not all could be told.
 pub async fn run(app: &Arc<App>) -> Result<(), Failure> {
+    let told = tell_due(app).await;
+    forget(app).await.and(told)
+}
+
+async fn tell_due(app: &Arc<App>) -> Result<(), Failure> {
+    // The last workspace that could not be told: its credits must not fill every batch.
+    let mut passed: Option<String> = None;
     for _ in 0..GOES {
-        let now = app.clock.now();
+        let (now, after) = (app.clock.now(), passed.clone().unwrap_or_default());
         let read = move |tx: &mut Tx<'_>| -> Result<_, Error> {
-            Ok((queries::due_keys(tx, now, BATCH)?, queries::untold_credits(tx, BATCH)?))
+            Ok((queries::due_keys(tx, now, BATCH)?, queries::untold_credits(tx, &after, BATCH)?))
         };
         let (keys, credits) = app.store.read(read).await?;
         let is_last = keys.len().max(credits.len()) < usize::try_from(BATCH).unwrap_or(usize::MAX);
@@ -92,22 +101,51 @@ pub async fn run(app: &Arc<App>) -> Result<(), Failure> {
         for (workspace, key) in keys {
             due.entry(workspace).or_default().keys.push(key);
         }
+        let in_order: Vec<WorkspaceId> = credits.iter().map(|notice| notice.workspace.clone()).collect();
         for notice in credits {
             due.entry(notice.workspace.clone()).or_default().credits.push(notice);
         }
+        let mut untold = BTreeSet::new();
         for (workspace, due) in due {
-            tell(app, workspace, due).await?;
+            match tell(app, workspace.clone(), due).await {
+                Ok(true) => continue,
+                Ok(false) => tracing::error!(
+                    workspace = workspace.as_str(),
+                    "the workspace was changed behind the server's back; its webhooks are told nothing"
+                ),
+                Err(failure) => tracing::warn!(
+                    workspace = workspace.as_str(),
+                    "what time brought could not be told, and is told later: {failure:?}"
+                ),
+            }
+            put_off(app, workspace.clone(), now).await?;
+            untold.insert(workspace);
         }
+        passed = in_order.iter().rfind(|workspace| untold.contains(workspace)).map(ToString::to_string).or(passed);
         if is_last {
             break;
         }
     }
-    forget(app).await
+    Ok(())
 }
 
-async fn tell(app: &Arc<App>, workspace: WorkspaceId, due: Due) -> Result<(), Failure> {
+/// Makes the warnings of a workspace that could not be told wait, so that they don't fill every batch.
+async fn put_off(app: &Arc<App>, workspace: WorkspaceId, now: Timestamp) -> Result<(), Failure> {
+    let work = move |tx: &mut Tx<'_>| -> Result<(), Failure> {
+        Ok(queries::put_off_notices(tx, &workspace, now, now.plus_seconds(LATER))?)
+    };
+    match app.store.write(work, |()| {}).await {
+        Written::Aborted(failure) => Err(failure),
+        Written::Committed(()) | Written::Unknown => Ok(()),
+    }
+}
+
+/// Tells what is due in a workspace; false if somebody else wrote its row.
+async fn tell(app: &Arc<App>, workspace: WorkspaceId, due: Due) -> Result<bool, Failure> {
     let locked = workspace.clone();
-    let open = move |_: &App, tx: &mut Tx<'_>| workspaces::lock(tx, &locked).map(Some);
+    let open = move |app: &App, tx: &mut Tx<'_>| {
+        Ok(Some(workspaces::lock(tx, &locked)?).filter(|row| row.is_sealed(&app.ring)))
+    };
     let operation = move |m: &mut Mutation<'_, '_>| {
         for key in &due.keys {
             tell_of_key(m, key)?;
@@ -117,7 +155,7 @@ async fn tell(app: &Arc<App>, workspace: WorkspaceId, due: Due) -> Result<(), Fa
         }
         Ok(().into())
     };
-    mutation::write(app, workspace, Caller::system(), None, open, operation).await.map(drop)
+    mutation::write(app, workspace, Caller::system(), None, open, operation).await.map(|told| told.is_some())
 }
 
 fn tell_of_key(m: &mut Mutation<'_, '_>, id: &str) -> Result<(), Failure> {

@@ -176,6 +176,17 @@ pub(super) fn due_keys(tx: &mut Tx<'_>, now: Timestamp, most: i64) -> Result<Vec
     )
 }
 
+/// Makes what is due in a workspace wait.
+pub(super) fn put_off_notices(
+    tx: &mut Tx<'_>,
+    workspace: &WorkspaceId,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<(), Error> {
+    let sql = "UPDATE key_notices SET next_at = $3 WHERE workspace_id = $1 AND next_at <= $2";
+    tx.run(sql, &[workspace.as_str().into(), now.0.into(), until.0.into()]).map(drop)
+}
+
 /// The end that a key's notices are about, and how many days before it the next one comes.
 pub(super) fn key_notice(tx: &mut Tx<'_>, workspace: &WorkspaceId, key: &str) -> Result<Option<(i64, i64)>, Error> {
     tx.maybe(
@@ -234,11 +245,12 @@ pub(super) fn note_credits(tx: &mut Tx<'_>, notice: &CreditNotice) -> Result<(),
     .map(drop)
 }
 
-pub(super) fn untold_credits(tx: &mut Tx<'_>, most: i64) -> Result<Vec<CreditNotice>, Error> {
+/// What was not told yet, by workspace, of those whose ids follow `after`.
+pub(super) fn untold_credits(tx: &mut Tx<'_>, after: &str, most: i64) -> Result<Vec<CreditNotice>, Error> {
     tx.all(
         "SELECT workspace_id, lineage_id, period, percent, used, cap FROM credit_notices WHERE told_at IS NULL \
-         ORDER BY workspace_id, lineage_id, period, percent LIMIT $1",
-        &[most.into()],
+         AND workspace_id > $1 ORDER BY workspace_id, lineage_id, period, percent LIMIT $2",
+        &[after.into(), most.into()],
         |row| {
             Ok(CreditNotice {
                 workspace: row.get::<String>(0)?.into(),

@@ -23,13 +23,16 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{self, JoinSet};
 use zeroize::Zeroizing;
 
-/// Deliveries under way at a time, in all and of one webhook.
+/// Deliveries under way at a time: in all, of one workspace, whose receivers may all hang, and of one webhook.
 const MOST: usize = 64;
+const MOST_OF_WORKSPACE: usize = 16;
 const MOST_OF_ONE: usize = 4;
 /// So long a claim lasts, in seconds: longer than any attempt.
 const CLAIM: i64 = 30;
 /// How often it is looked for what has become due.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often, at the end, it is tried to write down what has arrived.
+const LAST_TRIES: usize = 5;
 /// Webhooks that are looked at in one turn.
 const LOOKED_AT: usize = 500;
 
@@ -118,7 +121,7 @@ struct Round {
     made: Vec<Attempt>,
     /// How many of each webhook are under way.
     under_way: HashMap<Whose, usize>,
-    /// The webhook that had the last turn; the next one begins after it.
+    /// The webhook that was given something last; the next turn begins after it.
     last: Whose,
 }
 
@@ -186,7 +189,7 @@ fn settle(app: &App, tx: &mut Tx<'_>, attempt: &Attempt, now: Timestamp, turn: &
     }
 }
 
-/// Takes what is due, a few of each webhook, beginning after the one that had the last turn.
+/// Takes what is due, a few of each webhook and each workspace, beginning after the one that was given something last.
 fn claim(
     app: &App,
     tx: &mut Tx<'_>,
@@ -195,28 +198,41 @@ fn claim(
     most: usize,
     turn: &mut Turn,
 ) -> Result<(), Failure> {
-    let mut wrapped = turn.last == Whose::default();
+    let start = turn.last.clone();
+    let (mut place, mut wrapped) = (start.clone(), false);
     for _ in 0..LOOKED_AT {
         let free = most.saturating_sub(turn.parcels.len());
         if free == 0 {
             return Ok(());
         }
-        let Some(whose) = outbox::next_webhook(tx, &turn.last)? else {
+        if wrapped && place == start {
+            return Ok(());
+        }
+        let Some(whose) = outbox::next_webhook(tx, &place)? else {
             if wrapped {
-                turn.last = Whose::default();
                 return Ok(());
             }
-            (wrapped, turn.last) = (true, Whose::default());
+            (wrapped, place) = (true, Whose::default());
             continue;
         };
-        turn.last.clone_from(&whose);
-        let taken = turn.parcels.iter().filter(|parcel| parcel.claimed.place.webhook == whose.1).count();
+        place.clone_from(&whose);
+        let of_workspace = under_way.iter().filter(|((workspace, _), _)| *workspace == whose.0);
+        let taken: Vec<_> =
+            turn.parcels.iter().filter(|parcel| parcel.claimed.place.workspace.as_str() == whose.0).collect();
+        let busy_all = of_workspace.map(|(_, count)| count).sum::<usize>() + taken.len();
+        let taken = taken.iter().filter(|parcel| parcel.claimed.place.webhook == whose.1).count();
         let busy = under_way.get(&whose).copied().unwrap_or(0) + taken;
-        let free = free.min(MOST_OF_ONE.saturating_sub(busy));
+        let free = free.min(MOST_OF_ONE.saturating_sub(busy)).min(MOST_OF_WORKSPACE.saturating_sub(busy_all));
+        let before = turn.parcels.len();
         if free > 0 {
             claim_of(app, tx, &whose, now, free, turn)?;
         }
+        if turn.parcels.len() > before {
+            turn.last = whose;
+        }
     }
+    // There are more than can be looked at: the next turn goes on here.
+    turn.last = place;
     Ok(())
 }
 
@@ -298,6 +314,7 @@ pub async fn run(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let mut round = Round::default();
     let mut sending: JoinSet<Attempt> = JoinSet::new();
     let mut whose: HashMap<task::Id, Whose> = HashMap::new();
+    let mut last_tries = 0;
     loop {
         let stopping = *stop.borrow();
         let free = if stopping { 0 } else { MOST.saturating_sub(sending.len()) };
@@ -323,7 +340,18 @@ pub async fn run(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             }
         };
         if stopping && sending.is_empty() {
-            return;
+            last_tries += 1;
+            if !failed || round.made.is_empty() {
+                return;
+            }
+            if last_tries == LAST_TRIES {
+                let count = round.made.len();
+                tracing::error!(
+                    count,
+                    "what became of the last deliveries could not be written down; they go out again"
+                );
+                return;
+            }
         }
         if failed {
             tokio::time::sleep(LOOK).await;

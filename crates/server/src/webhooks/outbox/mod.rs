@@ -160,8 +160,9 @@ pub(super) fn reopen(
     event: &EventId,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let Some(seq) = queries::seq_of(tx, workspace, event.as_str())? else { return Ok(false) };
-    queries::reopen(tx, &Place { workspace: workspace.clone(), webhook: webhook.to_owned(), seq }, now)
+    let Some((seq, object)) = queries::place_of(tx, workspace, event.as_str())? else { return Ok(false) };
+    let place = Place { workspace: workspace.clone(), webhook: webhook.to_owned(), seq };
+    queries::reopen(tx, &place, &object, now)
 }
 
 /// Gives up everything of a webhook that is open; how much that was.
@@ -264,6 +265,7 @@ pub(super) fn claim(
             tracing::error!(event = event.id, "the event was changed behind the server's back and is not sent");
             let failed = queries::Failed { status: None, why: "not_trusted", next_at: None, attempts, node };
             queries::failed(tx, &place, &failed, now)?;
+            queries::release(tx, &place, &event.object_id, now)?;
             continue;
         }
         let EventRow { id: event_id, object_id: object, body, .. } = event;
@@ -280,19 +282,24 @@ pub(super) fn free_claims(tx: &mut Tx<'_>, node: &str) -> Result<(), Error> {
 /// Writes down what became of an attempt; whether that was news.
 pub(super) fn settle(tx: &mut Tx<'_>, attempt: &Attempt, node: &str, now: Timestamp) -> Result<bool, Error> {
     let Attempt { claimed, result, next_at } = attempt;
-    match result {
-        Ok(status) => queries::arrived(tx, &claimed.place, (*status).into(), now),
+    let Claimed { place, object, .. } = claimed;
+    let (is_news, again_at) = match result {
+        Ok(status) => (queries::arrived(tx, place, (*status).into(), now)?, None),
         Err((status, why)) => {
             let next_at = next_at.map(|at| at.0);
             let status = status.map(i64::from);
             let failed = queries::Failed { status, why, next_at, attempts: claimed.attempts, node };
-            let is_news = queries::failed(tx, &claimed.place, &failed, now)?;
-            if let (true, Some(until)) = (is_news, next_at) {
-                queries::hold_back(tx, &claimed.place, &claimed.object, until)?;
-            }
-            Ok(is_news)
+            (queries::failed(tx, place, &failed, now)?, next_at)
+        }
+    };
+    if is_news {
+        match again_at {
+            Some(until) => queries::hold_back(tx, place, object, until)?,
+            // Finished, perhaps earlier than what waits behind it was told.
+            None => queries::release(tx, place, object, now)?,
         }
     }
+    Ok(is_news)
 }
 
 /// Most rows that are forgotten at a time.

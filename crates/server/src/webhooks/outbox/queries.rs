@@ -76,6 +76,17 @@ pub(super) fn insert_event(tx: &mut Tx<'_>, workspace: &WorkspaceId, event: &Eve
     .map(drop)
 }
 
+/// When a delivery that is opened now can be sent: not before the open one in front of it about the same object.
+fn first_at(tx: &mut Tx<'_>, place: &Place, object: &str, now: Timestamp) -> Result<i64, Error> {
+    let before: Option<i64> = tx.maybe(
+        "SELECT next_at FROM webhook_deliveries WHERE workspace_id = $1 AND webhook_id = $2 AND seq < $3 \
+         AND object_id = $4 AND finished_at IS NULL ORDER BY seq DESC LIMIT 1",
+        &place.args([object.into()]),
+        |row| row.get(0),
+    )?;
+    Ok(before.map_or(now.0, |at| at.max(now.0)))
+}
+
 pub(super) fn insert_delivery(
     tx: &mut Tx<'_>,
     place: &Place,
@@ -84,11 +95,19 @@ pub(super) fn insert_delivery(
     given_up: Option<&str>,
 ) -> Result<(), Error> {
     let status = if given_up.is_some() { "dead" } else { "pending" };
+    let next_at = first_at(tx, place, object, now)?;
     tx.run(
         "INSERT INTO webhook_deliveries (workspace_id, webhook_id, seq, object_id, status, attempts, since, next_at, \
          claimed_by, claimed_until, last_at, last_status, last_error, finished_at) \
-         VALUES ($1, $2, $3, $4, $5, 0, $6, $6, NULL, 0, NULL, NULL, $7, $8)",
-        &place.args([object.into(), status.into(), now.0.into(), given_up.into(), given_up.map(|_| now.0).into()]),
+         VALUES ($1, $2, $3, $4, $5, 0, $6, $7, NULL, 0, NULL, NULL, $8, $9)",
+        &place.args([
+            object.into(),
+            status.into(),
+            now.0.into(),
+            next_at.into(),
+            given_up.into(),
+            given_up.map(|_| now.0).into(),
+        ]),
     )
     .map(drop)
 }
@@ -103,18 +122,19 @@ pub(super) fn count_open(tx: &mut Tx<'_>, workspace: &WorkspaceId, webhook: &str
     )
 }
 
-/// The place of an event.
-pub(super) fn seq_of(tx: &mut Tx<'_>, workspace: &WorkspaceId, event: &str) -> Result<Option<i64>, Error> {
-    let sql = "SELECT seq FROM webhook_events WHERE workspace_id = $1 AND id = $2";
-    tx.maybe(sql, &[workspace.as_str().into(), event.into()], |row| row.get(0))
+/// The place of an event, and what it is about.
+pub(super) fn place_of(tx: &mut Tx<'_>, workspace: &WorkspaceId, event: &str) -> Result<Option<(i64, String)>, Error> {
+    let sql = "SELECT seq, object_id FROM webhook_events WHERE workspace_id = $1 AND id = $2";
+    tx.maybe(sql, &[workspace.as_str().into(), event.into()], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 /// Opens a delivery anew; whether there is such a one.
-pub(super) fn reopen(tx: &mut Tx<'_>, place: &Place, now: Timestamp) -> Result<bool, Error> {
+pub(super) fn reopen(tx: &mut Tx<'_>, place: &Place, object: &str, now: Timestamp) -> Result<bool, Error> {
+    let next_at = first_at(tx, place, object, now)?;
     let touched = tx.run(
-        "UPDATE webhook_deliveries SET status = 'pending', attempts = 0, since = $4, next_at = $4, claimed_by = NULL, \
+        "UPDATE webhook_deliveries SET status = 'pending', attempts = 0, since = $4, next_at = $5, claimed_by = NULL, \
          claimed_until = 0, finished_at = NULL WHERE workspace_id = $1 AND webhook_id = $2 AND seq = $3",
-        &place.args([now.0.into()]),
+        &place.args([now.0.into(), next_at.into()]),
     )?;
     Ok(touched > 0)
 }
@@ -301,6 +321,16 @@ pub(super) fn hold_back(tx: &mut Tx<'_>, place: &Place, object: &str, until: i64
         "UPDATE webhook_deliveries SET next_at = $5 WHERE workspace_id = $1 AND webhook_id = $2 AND seq > $3 \
          AND object_id = $4 AND finished_at IS NULL AND next_at < $5",
         &place.args([object.into(), until.into()]),
+    )
+    .map(drop)
+}
+
+/// What waited behind a delivery waits no longer.
+pub(super) fn release(tx: &mut Tx<'_>, place: &Place, object: &str, now: Timestamp) -> Result<(), Error> {
+    tx.run(
+        "UPDATE webhook_deliveries SET next_at = $5 WHERE workspace_id = $1 AND webhook_id = $2 AND seq > $3 \
+         AND object_id = $4 AND finished_at IS NULL AND next_at > $5",
+        &place.args([object.into(), now.0.into()]),
     )
     .map(drop)
 }
