@@ -102,8 +102,10 @@ pub enum Object {
     Account,
     /// Whose keys it is about: a service account, or the person who asks.
     KeyOwner,
-    /// A key of a service account, or of the person who asks; for workspace admins and reading alone, anybody's.
+    /// A key of a service account, or of the person who asks.
     Key,
+    /// A key of the workspace, whosever it is.
+    AnyonesKey,
     /// A person.
     Person,
     /// A person or a service account.
@@ -138,6 +140,7 @@ impl Object {
             Self::Account => "account",
             Self::KeyOwner => "key_owner",
             Self::Key => "key",
+            Self::AnyonesKey => "anyones_key",
             Self::Person => "person",
             Self::Member => "member",
             Self::Oneself(_) => "oneself",
