@@ -106,6 +106,8 @@ struct Thing {
     is_shared: bool,
     /// The key is not the account's.
     is_mixed: bool,
+    /// A person's, who is not the caller.
+    is_persons: bool,
     /// The caller itself.
     is_oneself: bool,
     /// The group of everybody, which each workspace has.
@@ -123,6 +125,7 @@ impl Thing {
             bare_key: home,
             is_shared: false,
             is_mixed: false,
+            is_persons: false,
             is_oneself: false,
             is_default: false,
         }
@@ -160,7 +163,7 @@ fn expected(route: Option<&Route>, who: &Who, thing: &Thing) -> Class {
             }
         }
         Object::Account => there(thing.account),
-        Object::KeyOwner | Object::Key | Object::AnyonesKey | Object::Member if thing.is_oneself => Class::Allowed,
+        Object::KeyOwner | Object::Key | Object::VisibleKey | Object::Member if thing.is_oneself => Class::Allowed,
         Object::KeyOwner => there(thing.account),
         Object::Key => {
             if thing.account == thing.rest && !thing.is_mixed {
@@ -169,7 +172,8 @@ fn expected(route: Option<&Route>, who: &Who, thing: &Thing) -> Class {
                 Class::NotFound
             }
         }
-        Object::AnyonesKey => there(thing.bare_key),
+        Object::VisibleKey if thing.is_persons && !who.is_admin => Class::NotFound,
+        Object::VisibleKey => there(thing.bare_key),
         Object::Oneself(_) if !route.path.contains('{') || thing.is_oneself => Class::Allowed,
         Object::Oneself(others) => {
             if who.may(others) {
@@ -206,7 +210,7 @@ fn names_an_object(object: Object) -> bool {
 
 /// Whether it may be called about anything without a change: nothing has to be made anew for it.
 fn only_reads(route: &Route) -> bool {
-    route.method == "GET"
+    route.method == "GET" || route.object == Object::VisibleKey
 }
 
 fn list(names: impl IntoIterator<Item = &'static str>) -> &'static [&'static str] {
@@ -401,6 +405,21 @@ impl Scene {
             ..Thing::new("a key under a foreign account", mix(&theirs, &real), ours_at)
         };
         things.push(Thing { is_shared: true, ..own_key });
+        // Nobody else's user id works in place of an account's.
+        let member = callers.iter().find(|who| who.name == "member").unwrap();
+        let key = Key { account: member.id.clone(), id: member.key.clone(), secret: String::new() };
+        let persons = Thing::new(
+            "another person's key",
+            Things {
+                key,
+                email: "z@x.example".into(),
+                person: "z@x.example".into(),
+                invited: "z@x.example".into(),
+                ..Things::nothing()
+            },
+            None,
+        );
+        things.push(Thing { is_persons: true, bare_key: ours_at, ..persons });
         // Gone.
         let gone = ours.things(world, None).await;
         let call = async |method: &str, path: String, body: Value| world.call(method, &path, body).await.ok();

@@ -104,8 +104,8 @@ pub enum Object {
     KeyOwner,
     /// A key of a service account, or of the person who asks.
     Key,
-    /// A key of the workspace, whosever it is.
-    AnyonesKey,
+    /// A key of a service account, or of the person who asks; for workspace admins anybody's. Revoked ones, too.
+    VisibleKey,
     /// A person.
     Person,
     /// A person or a service account.
@@ -140,7 +140,7 @@ impl Object {
             Self::Account => "account",
             Self::KeyOwner => "key_owner",
             Self::Key => "key",
-            Self::AnyonesKey => "anyones_key",
+            Self::VisibleKey => "visible_key",
             Self::Person => "person",
             Self::Member => "member",
             Self::Oneself(_) => "oneself",

@@ -54,7 +54,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/api-keys/{api_key_id}/simulate",
             MANAGE_READ,
-            Object::AnyonesKey,
+            Object::VisibleKey,
             "What would be decided about a key, with every check; takes nothing and needs no secret",
             post(verify::routes::simulate),
         )
