@@ -19,7 +19,19 @@ on_both_stores! {
 pub(crate) struct Things {
     pub(crate) key: Key,
     pub(crate) group: String,
-    pub(crate) resource: &'static str,
+    pub(crate) resource: String,
+    pub(crate) workspace: String,
+    pub(crate) webhook: String,
+    pub(crate) event: String,
+    pub(crate) decision: String,
+    pub(crate) lease: String,
+    /// Whose limit is set, and who is asked about.
+    pub(crate) user: String,
+    /// Who joins and leaves groups.
+    pub(crate) email: String,
+    /// Who is locked and removed.
+    pub(crate) person: String,
+    pub(crate) invited: String,
 }
 
 impl Things {
@@ -27,17 +39,31 @@ impl Things {
         let group = world.group(&[], Vec::new()).await.to_string();
         let voice = json!({"resource_type": "voice", "resource_id": "a-voice"});
         world.call("POST", "/v1/workspace/resources", voice).await.ok();
-        Self { key: world.account_with_key().await, group, resource: "a-voice" }
+        let key = world.account_with_key().await;
+        Self { user: key.account.clone(), key, group, resource: "a-voice".into(), ..Self::nothing() }
     }
 
     /// Nothing that there is.
-    fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         let key = Key {
             account: "usr_0000000000000000000000".into(),
             id: "key_0000000000000000000000".into(),
             secret: String::new(),
         };
-        Self { key, group: "grp_0000000000000000000000".into(), resource: "no-voice" }
+        Self {
+            user: key.account.clone(),
+            key,
+            group: "grp_0000000000000000000000".into(),
+            resource: "no-voice".into(),
+            workspace: "ws_0000000000000000000000".into(),
+            webhook: "whk_0000000000000000000000".into(),
+            event: "evt_0000000000000000000000".into(),
+            decision: "dec_0000000000000000000000".into(),
+            lease: "lea_0000000000000000000000".into(),
+            email: "owner@localhost".into(),
+            person: "lite@example.com".into(),
+            invited: "invited@example.com".into(),
+        }
     }
 }
 
@@ -49,13 +75,13 @@ pub(crate) fn example(route: &Route, things: &Things) -> Option<(String, Value)>
     let key = &things.key;
     let path = route.path.replace("{service_account_user_id}", &key.account).replace("{api_key_id}", &key.id);
     let path = path.replace("{group_id}", &things.group);
-    let path = path.replace("{resource_id}", things.resource);
-    let path = path.replace("{workspace_id}", "ws_0000000000000000000000");
-    let path = path.replace("{lease_id}", "lea_0000000000000000000000");
-    let path = path.replace("{decision_id}", "dec_0000000000000000000000");
-    let path = path.replace("{user_id}", &key.account).replace("{token}", NO_TOKEN);
-    let path = path.replace("{webhook_id}", "whk_0000000000000000000000");
-    let path = path.replace("{event_id}", "evt_0000000000000000000000");
+    let path = path.replace("{resource_id}", &things.resource);
+    let path = path.replace("{workspace_id}", &things.workspace);
+    let path = path.replace("{lease_id}", &things.lease);
+    let path = path.replace("{decision_id}", &things.decision);
+    let path = path.replace("{user_id}", &things.user).replace("{token}", NO_TOKEN);
+    let path = path.replace("{webhook_id}", &things.webhook);
+    let path = path.replace("{event_id}", &things.event);
     let body = match route.id {
         "list_service_accounts"
         | "get_service_account"
@@ -119,7 +145,7 @@ pub(crate) fn example(route: &Route, things: &Things) -> Option<(String, Value)>
         "share_resource" => json!({"resource_type": "voice", "group_id": "default", "role": "viewer"}),
         "unshare_resource" => json!({"resource_type": "voice", "group_id": "default"}),
         "create_group" | "update_group" => json!({"name": "another"}),
-        "add_group_member" | "remove_group_member" => json!({"email": "owner@localhost"}),
+        "add_group_member" | "remove_group_member" => json!({"email": things.email}),
         "update_service_account" | "update_service_account_api_key" | "update_workspace" | "update_own_workspace" => {
             json!({"name": "changed"})
         }
@@ -130,12 +156,12 @@ pub(crate) fn example(route: &Route, things: &Things) -> Option<(String, Value)>
         "update_webhook" => json!({"is_disabled": false, "name": "changed"}),
         "verify_api_key" => json!({"api_key": key.secret}),
         "verify_api_keys" => json!({"requests": [{"api_key": key.secret}]}),
-        "update_member" => json!({"email": "lite@example.com", "is_locked": true}),
-        "remove_member" => json!({"email": "lite@example.com"}),
+        "update_member" => json!({"email": things.person, "is_locked": true}),
+        "remove_member" => json!({"email": things.person}),
         "set_member_usage_limit" => json!({"usage_limit": 5}),
         "create_invite" => json!({"email": "new@example.com"}),
         "create_invites" => json!({"emails": ["new@example.com"]}),
-        "delete_invite" => json!({"email": "invited@example.com"}),
+        "delete_invite" => json!({"email": things.invited}),
         "accept_invite" => json!({"token": NO_TOKEN}),
         "get_usage_by_product_over_time" => {
             json!({"start_time": 1_795_000_000_000_i64, "end_time": 1_795_003_600_000_i64})

@@ -1,7 +1,7 @@
 //! The OpenAPI description: current in the repository, whole, and true about who is refused.
 
 use serde_json::Value;
-use stead_server::http::openapi::describe;
+use stead_server::http::openapi::{describe, policies};
 
 fn checked_in() -> Value {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi.json")).unwrap_or_default();
@@ -11,6 +11,12 @@ fn checked_in() -> Value {
 #[test]
 fn the_file_in_the_repository_is_current() {
     assert!(checked_in() == describe(), "openapi.json is not current: run `cargo xtask openapi`");
+}
+
+#[test]
+fn the_docs_say_of_every_route_who_may_call_it_about_what() {
+    let page = include_str!("../../../docs/api-design.md");
+    assert!(page.contains(&policies()), "docs/api-design.md needs this table of who may what:\n{}", policies());
 }
 
 #[test]

@@ -259,4 +259,13 @@ async fn who_is_no_admin_sees_no_other_persons_keys(engine: Engine) {
         page["api_keys"].as_array().unwrap().iter().map(|key| key["service_account_id"].clone()).collect();
     assert_eq!(owners, [json!(manager), json!(key.account)]);
     assert_eq!(world.get("/v1/api-keys").await["api_keys"].as_array().unwrap().len(), 3);
+    // Nor do they rehearse with them.
+    let owners = world.get("/v1/api-keys/self").await["key_id"].as_str().unwrap().to_owned();
+    let own = world.call_as(&secret, "GET", "/v1/api-keys/self", Value::Null).await.ok();
+    let simulate = |id: &str| format!("/v1/api-keys/{id}/simulate");
+    world.call_as(&secret, "POST", &simulate(&owners), json!({})).await.is(404, "api_key_not_found");
+    for id in [own["key_id"].as_str().unwrap(), &key.id] {
+        world.call_as(&secret, "POST", &simulate(id), json!({})).await.ok();
+        world.call("POST", &simulate(id), json!({})).await.ok();
+    }
 }

@@ -2,13 +2,14 @@
 
 use super::reply::Answer;
 use super::routes::{self, Route, routes};
-use crate::members::Access;
+use crate::members::{Access, Object};
 use axum::Json;
 use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use stead_api::error::{ErrorBody, ErrorCode, ValidationBody};
 use stead_api::permission::API_KEYS_VERIFY;
+use stead_api::resource::Role;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, schema::Schema as Described};
 
@@ -113,7 +114,8 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
         "operationId": route.id,
         "summary": route.summary,
         "tags": [route.tag],
-        "description": who(route.access),
+        "description": format!("{}{}", who(route.access), whose(route.object)),
+        "x-stead-access": policy(route),
         "parameters": parameters,
         "responses": responses,
         "security": if route.access.is_open() { json!([]) } else { json!([{ "ApiKey": [] }]) },
@@ -122,6 +124,59 @@ fn operation(route: &Route, schemas: &mut Schemas, (error, validation): &(String
         operation["requestBody"] = json!({ "required": true, "content": content(&reference(&describe(schemas))) });
     }
     operation
+}
+
+/// Who may call a route, and about what, as data.
+pub fn policy(route: &Route) -> Value {
+    let (access, object) = (route.access, route.object);
+    let mut policy = json!({ "caller": access.name(), "object": object.name() });
+    let more = [
+        ("permission", access.permission()),
+        ("group_permission", access.group_permission()),
+        ("others", object.others()),
+        ("role", object.role().map(Role::as_str)),
+    ];
+    for (name, value) in more {
+        if let Some(value) = value {
+            policy[name] = value.into();
+        }
+    }
+    policy
+}
+
+/// The same of all routes, as the table in the docs.
+pub fn policies() -> String {
+    let mut table =
+        "| route | caller | permission | group permission | object |\n| --- | --- | --- | --- | --- |\n".to_owned();
+    for route in routes() {
+        let (access, object) = (route.access, route.object);
+        let code = |name: Option<&str>| name.map_or("–".to_owned(), |name| format!("`{name}`"));
+        let of = object.role().map(|role| format!(", role {}", role.as_str()));
+        let of = of.or_else(|| object.others().map(|permission| format!(", others with `{permission}`")));
+        table += &format!(
+            "| {} `{}` | {} | {} | {} | {}{} |\n",
+            route.method,
+            route.path,
+            access.name(),
+            code(access.permission()),
+            code(access.group_permission()),
+            object.name(),
+            of.unwrap_or_default(),
+        );
+    }
+    table
+}
+
+fn whose(object: Object) -> String {
+    match object {
+        Object::Resource(role) => format!(" Its owner needs the role `{}` on the resource.", role.as_str()),
+        Object::OwnGroup => " Who is no workspace admin must be in the group.".into(),
+        Object::Oneself(permission) => {
+            format!(" About oneself; about others as a workspace admin, or as a member of a group with `{permission}`.")
+        }
+        Object::KeyOwner | Object::Key => " About service accounts, and about oneself.".into(),
+        _ => String::new(),
+    }
 }
 
 fn who(access: Access) -> String {
@@ -140,9 +195,6 @@ fn who(access: Access) -> String {
         }
         Access::Operator => "The operator's credential, which opens nothing else.".into(),
         Access::Member(permission) => format!("A key with the permission `{permission}`."),
-        Access::Sharer(permission) => {
-            format!("A key with the permission `{permission}` of whoever has the role that is needed on the resource.")
-        }
         Access::Admin(permission) => format!("A key with the permission `{permission}` of a workspace admin."),
         Access::Manager(permission, group) => format!(
             "A key with the permission `{permission}` of a workspace admin, or of a member of a group with `{group}`."

@@ -42,7 +42,8 @@ pub use bounds::Bounds;
 pub use queries::Filter;
 pub use reading::{
     Attribution, all_unrevoked, attribution, attributions, broken_seals, capped_of_lineage, count_all, each_fact, fact,
-    find, get, last_use_of, last_uses, list, month_of, not_found, of_principal, own, rows_of_principal, search,
+    find, get, last_use_of, last_uses, list, may_see, month_of, not_found, of_principal, own, rows_of_principal,
+    search,
 };
 use reading::{addressed_key, addressed_owner, live, use_in_memory, view};
 pub use row::{KeyRow, standing};

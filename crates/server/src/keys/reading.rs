@@ -370,6 +370,20 @@ pub async fn own(app: &Arc<App>, caller: &Caller) -> Result<OwnApiKey, Failure> 
     app.store.read(read).await
 }
 
+/// Whether a caller may see the keys of an owner in their workspace: who is no admin sees those of service accounts and
+/// their own.
+pub async fn may_see(app: &Arc<App>, caller: &Caller, owner: PrincipalId) -> Result<bool, Failure> {
+    let (worker, caller) = (app.clone(), caller.clone());
+    let read = move |tx: &mut Tx<'_>| {
+        let id = caller.workspace_id().ok_or_else(|| Failure::Defect("a caller without a workspace".into()))?;
+        let row = workspaces::find(tx, id)?.ok_or_else(|| Failure::Defect("a key without a workspace".into()))?;
+        let authority = members::authorize(tx, &worker.ring, &caller, &row, worker.clock.now())?;
+        let is_own = caller.key().is_some_and(|key| key.principal_id == owner);
+        Ok::<_, Failure>(authority.is_admin || is_own || !members::is_person(tx, id, &owner)?)
+    };
+    app.store.read(read).await
+}
+
 /// A page of the keys of the caller's workspace, oldest first, and the place where the next one begins. Who is no
 /// admin sees the keys of service accounts and their own, not those of other people.
 pub async fn search(

@@ -13,7 +13,7 @@ mod queries;
 pub mod routes;
 pub mod seats;
 
-pub use access::Access;
+pub use access::{Access, Object};
 pub use people::{Change, list, people, remove, set_usage_limit, update};
 
 use crate::accounts::AccountRow;

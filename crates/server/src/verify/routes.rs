@@ -156,7 +156,13 @@ pub async fn release_lease(State(app): State<Arc<App>>, scope: Scope, Ids([lease
 }
 
 /// `POST /v1/api-keys/{api_key_id}/simulate`: what would be decided. Takes nothing and notes nothing.
-pub async fn simulate(State(app): State<Arc<App>>, scope: Scope, Ids([id]): Ids<1>, body: JsonObject) -> Answer {
+pub async fn simulate(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    scope: Scope,
+    Ids([id]): Ids<1>,
+    body: JsonObject,
+) -> Answer {
     let mut fields = Fields::new(&body.object);
     let asked = question::ask(&app, &mut fields);
     let (ask, resource) = fields.finish(asked)?;
@@ -164,6 +170,9 @@ pub async fn simulate(State(app): State<Arc<App>>, scope: Scope, Ids([id]): Ids<
     beside.revision = scope.0.as_ref().map(|workspace| app.progress.of(workspace));
     let key = app.index.get(&KeyId::from(id)).filter(|key| scope.0.as_ref() == Some(&app.index.workspace(key).id));
     let key = key.ok_or_else(keys::not_found)?;
+    if !keys::may_see(&app, &caller, app.index.principal(&key).id.clone()).await? {
+        return Err(keys::not_found());
+    }
     let manner = Manner { is_rehearsal: true, ..Manner::default() };
     let Attempt::Decided(verdict) = judge(&app, key, &ask, manner, app.clock.now()) else {
         return Err(Failure::Defect("a rehearsal asks for credits".into()));

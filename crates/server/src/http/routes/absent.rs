@@ -2,7 +2,7 @@
 
 use super::Route;
 use crate::http::absent::{auth_connections, single_use_tokens};
-use crate::members::Access;
+use crate::members::{Access, Object};
 use axum::http::Method;
 use axum::routing::{delete, get, patch, post};
 
@@ -12,7 +12,7 @@ pub(super) const TAG: &str = "Not implemented";
 pub(super) fn rows() -> Vec<Route> {
     let (all, one) = ("/v1/workspace/auth-connections", "/v1/workspace/auth-connections/{auth_connection_id}");
     let absent = "Answers 501: this server holds no connections to other services";
-    let row = |id, method, path, handler| Route::new(id, method, path, Access::AnyKey, absent, handler);
+    let row = |id, method, path, handler| Route::new(id, method, path, Access::AnyKey, Object::Server, absent, handler);
     vec![
         row("list_auth_connections", Method::GET, all, get(auth_connections)),
         row("create_auth_connection", Method::POST, all, post(auth_connections)),
@@ -23,6 +23,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/single-use-token/{token_type}",
             Access::AnyKey,
+            Object::Server,
             "Answers 501: this server makes no single-use tokens",
             post(single_use_tokens),
         ),

@@ -2,7 +2,7 @@
 
 use super::Route;
 use crate::audit;
-use crate::members::Access;
+use crate::members::{Access, Object};
 use axum::http::Method;
 use axum::routing::get;
 use stead_api::audit::{AuditChain, AuditLogPage};
@@ -21,6 +21,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/workspace/audit-logs",
             READ,
+            Object::Workspace,
             "List what was done in the workspace, and what was refused, newest first, page by page",
             get(audit::routes::list),
         )
@@ -31,6 +32,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/workspace/audit-logs/chain",
             READ,
+            Object::Workspace,
             "Check that every entry of the log is there and as it was written",
             get(audit::routes::chain),
         )

@@ -1,7 +1,7 @@
 //! People: who they are, how they join and leave (wire §9.4–9.8, §13.1–13.2).
 
 use super::Route;
-use crate::members::Access;
+use crate::members::{Access, Object};
 use crate::{invites, members};
 use axum::http::Method;
 use axum::routing::{delete, get, post, put};
@@ -23,13 +23,22 @@ const REMOVE: Access = Access::Manager(WORKSPACE_MEMBERS_REMOVE, WORKSPACE_MEMBE
 
 pub(super) fn rows() -> Vec<Route> {
     vec![
-        Route::new("get_user", Method::GET, "/v1/user", Access::AnyKey, "Who am I?", get(members::routes::whoami))
-            .answer::<User>(),
+        Route::new(
+            "get_user",
+            Method::GET,
+            "/v1/user",
+            Access::AnyKey,
+            Object::Caller,
+            "Who am I?",
+            get(members::routes::whoami),
+        )
+        .answer::<User>(),
         Route::new(
             "get_user_subscription",
             Method::GET,
             "/v1/user/subscription",
             Access::AnyKey,
+            Object::Caller,
             "What the key that asks has used and may use this month",
             get(members::routes::subscription),
         )
@@ -39,6 +48,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/workspace/members",
             Access::Member(WORKSPACE_MEMBERS_READ),
+            Object::Workspace,
             "List all people of the workspace, locked ones included",
             get(members::routes::list),
         )
@@ -48,6 +58,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/members",
             Access::Admin(WORKSPACE_WRITE),
+            Object::Person,
             "Lock or unlock a person, or give them another seat",
             post(members::routes::update),
         )
@@ -58,6 +69,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::DELETE,
             "/v1/workspace/members",
             REMOVE,
+            Object::Person,
             "Remove a person and revoke their keys, for good",
             delete(members::routes::remove),
         )
@@ -68,6 +80,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::PUT,
             "/v1/workspace/members/{user_id}/usage-limit",
             Access::Admin(WORKSPACE_WRITE),
+            Object::Member,
             "Set or remove what a person or service account may spend in a month",
             put(members::routes::set_usage_limit),
         )
@@ -78,6 +91,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/workspace/invites",
             INVITE,
+            Object::Workspace,
             "List those who were invited and have not joined yet",
             get(invites::routes::list),
         )
@@ -87,6 +101,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/invites/add",
             INVITE,
+            Object::Workspace,
             "Invite somebody: by mail, or with a link to pass on where the server sends none",
             post(invites::routes::create),
         )
@@ -97,6 +112,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/invites/add-bulk",
             INVITE,
+            Object::Workspace,
             "Invite up to 100 people; all of them, or none",
             post(invites::routes::create_bulk),
         )
@@ -107,6 +123,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::DELETE,
             "/v1/workspace/invites",
             INVITE,
+            Object::Invite,
             "Take an invite back; its link stops working",
             delete(invites::routes::revoke),
         )
@@ -117,6 +134,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/invites/accept",
             Access::Guest,
+            Object::Carried,
             "Join the workspace by the token of an invite",
             post(invites::routes::accept),
         )
@@ -127,6 +145,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/invite/{token}",
             Access::Guest,
+            Object::Carried,
             "The page that an invite's link leads to; changes nothing",
             get(invites::routes::show),
         ),
@@ -135,6 +154,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/invite/{token}",
             Access::Guest,
+            Object::Carried,
             "Join the workspace from that page",
             post(invites::routes::accept_form),
         ),

@@ -1,4 +1,4 @@
-//! All routes, an area a page. A row without saying who may call it does not compile.
+//! All routes, an area a page. A row without saying who may call it, and about what, does not compile.
 
 mod absent;
 mod audit;
@@ -14,7 +14,7 @@ mod workspaces;
 
 use super::openapi::{Schema, schema};
 use crate::app::App;
-use crate::members::Access;
+use crate::members::{Access, Object};
 use axum::http::Method;
 use axum::routing::MethodRouter;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct Route {
     pub path: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// About what.
+    pub object: Object,
     /// What it does, in one sentence.
     pub summary: &'static str,
     /// The heading it stands under.
@@ -50,10 +52,11 @@ impl Route {
         method: Method,
         path: &'static str,
         access: Access,
+        object: Object,
         summary: &'static str,
         handler: MethodRouter<Arc<App>>,
     ) -> Self {
-        Self { id, method, path, access, summary, tag: "", query: &[], body: None, answer: None, handler }
+        Self { id, method, path, access, object, summary, tag: "", query: &[], body: None, answer: None, handler }
     }
 
     fn query(self, query: &'static [(&'static str, &'static str)]) -> Self {

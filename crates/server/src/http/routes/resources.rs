@@ -1,21 +1,21 @@
 //! Resources and sharing (wire §10).
 
 use super::Route;
-use crate::members::Access;
+use crate::members::{Access, Object};
 use crate::resources::routes as handlers;
 use axum::http::Method;
 use axum::routing::{delete, get, patch, post};
 use stead_api::account::Status;
-use stead_api::permission::{WORKSPACE_READ, WORKSPACE_WRITE};
+use stead_api::permission::{SERVICE_ACCOUNTS_MANAGE, WORKSPACE_READ, WORKSPACE_WRITE};
 use stead_api::resource::{
-    CreateResource, Resource, ResourceAccess, ResourcePage, ShareResource, UnshareResource, UpdateResource,
+    CreateResource, Resource, ResourceAccess, ResourcePage, Role, ShareResource, UnshareResource, UpdateResource,
 };
 
 /// The heading these stand under.
 pub(super) const TAG: &str = "Resources";
 
-const READ: Access = Access::Sharer(WORKSPACE_READ);
-const WRITE: Access = Access::Sharer(WORKSPACE_WRITE);
+const READ: Access = Access::Member(WORKSPACE_READ);
+const WRITE: Access = Access::Member(WORKSPACE_WRITE);
 
 pub(super) fn rows() -> Vec<Route> {
     let (all, one) = ("/v1/workspace/resources", "/v1/workspace/resources/{resource_id}");
@@ -24,7 +24,7 @@ pub(super) fn rows() -> Vec<Route> {
             "list_resources",
             Method::GET,
             all,
-            Access::Member(WORKSPACE_READ),
+            Access::Member(WORKSPACE_READ), Object::Workspace,
             "What the caller can touch, with role and way, page by page",
             get(handlers::list),
         )
@@ -34,7 +34,7 @@ pub(super) fn rows() -> Vec<Route> {
             "create_resource",
             Method::POST,
             all,
-            Access::Member(WORKSPACE_WRITE),
+            Access::Member(WORKSPACE_WRITE), Object::Workspace,
             "Register a resource; its creator has the role admin, and default sharing groups are applied",
             post(handlers::create),
         )
@@ -44,7 +44,7 @@ pub(super) fn rows() -> Vec<Route> {
             "get_resource",
             Method::GET,
             one,
-            READ,
+            READ, Object::Resource(Role::Viewer),
             "Read a resource, and with whom it is shared; needs the role viewer",
             get(handlers::get),
         )
@@ -54,7 +54,7 @@ pub(super) fn rows() -> Vec<Route> {
             "update_resource",
             Method::PATCH,
             one,
-            WRITE,
+            WRITE, Object::Resource(Role::Admin),
             "Rename a resource; needs the role admin",
             patch(handlers::update),
         )
@@ -65,7 +65,7 @@ pub(super) fn rows() -> Vec<Route> {
             "delete_resource",
             Method::DELETE,
             one,
-            WRITE,
+            WRITE, Object::Resource(Role::Admin),
             "Forget a resource and everything shared of it; needs the role admin",
             delete(handlers::delete),
         )
@@ -75,7 +75,7 @@ pub(super) fn rows() -> Vec<Route> {
             "share_resource",
             Method::POST,
             "/v1/workspace/resources/{resource_id}/share",
-            WRITE,
+            WRITE, Object::Resource(Role::Admin),
             "Give a member, a group or everybody a role in place of the one they have; needs the role admin",
             post(handlers::share),
         )
@@ -85,7 +85,7 @@ pub(super) fn rows() -> Vec<Route> {
             "unshare_resource",
             Method::POST,
             "/v1/workspace/resources/{resource_id}/unshare",
-            WRITE,
+            WRITE, Object::Resource(Role::Admin),
             "Take a role back; needs the role admin",
             post(handlers::unshare),
         )
@@ -95,7 +95,7 @@ pub(super) fn rows() -> Vec<Route> {
             "get_resource_access",
             Method::GET,
             "/v1/workspace/resources/{resource_id}/access",
-            READ,
+            READ, Object::Resource(Role::Admin),
             "Who can touch this, each with role and way; needs the role admin",
             get(handlers::access_of),
         )
@@ -105,7 +105,7 @@ pub(super) fn rows() -> Vec<Route> {
             "get_member_access",
             Method::GET,
             "/v1/workspace/members/{user_id}/access",
-            Access::Sharer(WORKSPACE_READ),
+            Access::Member(WORKSPACE_READ), Object::Oneself(SERVICE_ACCOUNTS_MANAGE),
             "What a person or a service account can touch, with role and way; one's own, or as who manages service accounts",
             get(handlers::access_by),
         )

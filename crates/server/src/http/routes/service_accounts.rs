@@ -1,7 +1,7 @@
 //! Service accounts and their keys (wire §6, §7).
 
 use super::Route;
-use crate::members::Access;
+use crate::members::{Access, Object};
 use crate::{accounts, keys};
 use axum::http::Method;
 use axum::routing::{delete, get, patch, post};
@@ -32,6 +32,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/service-accounts",
             READ,
+            Object::Workspace,
             "List all service accounts with their keys",
             get(accounts::routes::list),
         )
@@ -41,6 +42,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/service-accounts",
             WRITE,
+            Object::Workspace,
             "Create a service account",
             post(accounts::routes::create),
         )
@@ -51,6 +53,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/service-accounts/{service_account_user_id}",
             READ,
+            Object::Account,
             "Read one service account with its keys",
             get(accounts::routes::get),
         )
@@ -60,6 +63,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::PATCH,
             "/v1/service-accounts/{service_account_user_id}",
             WRITE,
+            Object::Account,
             "Rename, describe, disable or enable a service account",
             patch(accounts::routes::update),
         )
@@ -70,6 +74,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::DELETE,
             "/v1/service-accounts/{service_account_user_id}",
             WITHDRAW,
+            Object::Account,
             "Delete a service account and revoke its keys, for good",
             delete(accounts::routes::delete),
         )
@@ -79,6 +84,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/service-accounts/{service_account_user_id}/api-keys",
             READ,
+            Object::KeyOwner,
             "List the keys of a service account",
             get(keys::routes::list),
         )
@@ -88,6 +94,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/service-accounts/{service_account_user_id}/api-keys",
             WRITE,
+            Object::KeyOwner,
             "Create a key; the secret is in this answer and nowhere else",
             post(keys::routes::create),
         )
@@ -98,6 +105,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/service-accounts/{service_account_user_id}/api-keys/{api_key_id}",
             READ,
+            Object::Key,
             "Read one key",
             get(keys::routes::get),
         )
@@ -107,6 +115,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::PATCH,
             "/v1/service-accounts/{service_account_user_id}/api-keys/{api_key_id}",
             WRITE,
+            Object::Key,
             "Change a key; what is absent stays",
             patch(keys::routes::update),
         )
@@ -117,6 +126,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::DELETE,
             "/v1/service-accounts/{service_account_user_id}/api-keys/{api_key_id}",
             WITHDRAW,
+            Object::Key,
             "Revoke a key, for good",
             delete(keys::routes::revoke),
         )
@@ -126,6 +136,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/service-accounts/{service_account_user_id}/api-keys/{api_key_id}/disable",
             WITHDRAW,
+            Object::Key,
             "Disable a key until it is enabled again",
             post(keys::routes::disable),
         )
@@ -135,6 +146,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/service-accounts/{service_account_user_id}/api-keys/{api_key_id}/rotate",
             WRITE,
+            Object::Key,
             "Create a successor that inherits everything; the old key goes on for the grace period",
             post(keys::routes::rotate),
         )
@@ -145,6 +157,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/service-accounts/{service_account_user_id}/api-keys/{api_key_id}/rotate/undo",
             WRITE,
+            Object::Key,
             "Give the old key its expiry back and revoke its successor, while the old key lives",
             post(keys::routes::undo_rotation),
         )
@@ -154,6 +167,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/api-keys",
             MANAGE_READ,
+            Object::Workspace,
             "List the keys of all accounts, filtered, page by page",
             get(keys::routes::search),
         )
@@ -164,6 +178,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/api-keys/self",
             Access::AnyKey,
+            Object::Caller,
             "The key that makes this call; any key may ask",
             get(keys::routes::own),
         )
@@ -173,6 +188,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspaces/api-keys/disable",
             Access::AnyKey,
+            Object::Caller,
             "Disable the key that makes this call",
             post(keys::routes::disable_self),
         )

@@ -1,7 +1,7 @@
 //! Usage and analytics (wire §12).
 
 use super::Route;
-use crate::members::Access;
+use crate::members::{Access, Object};
 use crate::usage;
 use axum::http::Method;
 use axum::routing::{get, post};
@@ -23,6 +23,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/analytics/query/usage-by-product-over-time",
             READ_ALL,
+            Object::Workspace,
             "Credits and decisions by bucket of time and by group",
             post(usage::routes::get_usage_by_product_over_time),
         )
@@ -33,6 +34,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/analytics/usage",
             READ_ALL,
+            Object::Workspace,
             "Charges by day; Stead sells nothing, so they cost 0",
             post(usage::routes::get_usage),
         )
@@ -43,6 +45,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/analytics/requests",
             READ_ALL,
+            Object::Workspace,
             "Recent decisions of the node that answers: all denials and a sample of the grants, until newer ones come",
             post(usage::routes::get_requests),
         )
@@ -53,6 +56,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/usage/character-stats",
             Access::Member(USER_READ),
+            Object::Oneself(WORKSPACE_ANALYTICS_FULL_READ),
             "Series of credits or requests: of the caller's own keys, or with `workspace_analytics_full_read` of all",
             get(usage::routes::get_character_stats),
         )
@@ -63,6 +67,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/workspace/usage/api-keys",
             MANAGE_READ,
+            Object::Workspace,
             "Grants, denials and credits of each key, by day",
             get(usage::routes::get_api_keys_usage),
         )

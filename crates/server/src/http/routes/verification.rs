@@ -1,7 +1,7 @@
 //! Questions about keys, and what was answered.
 
 use super::Route;
-use crate::members::Access;
+use crate::members::{Access, Object};
 use crate::verify;
 use axum::http::Method;
 use axum::routing::{any, get, post};
@@ -22,6 +22,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/api-keys/verify",
             Access::Asker,
+            Object::Carried,
             "May this key do that?",
             post(verify::routes::verify_api_key),
         )
@@ -32,6 +33,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/api-keys/verify-batch",
             Access::Asker,
+            Object::Carried,
             "Up to 1,000 questions at once, 1 MiB; the answers come in their order",
             post(verify::routes::verify_api_keys),
         )
@@ -42,6 +44,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/api-keys/leases/{lease_id}/release",
             Access::Asker,
+            Object::Lease,
             "Give back the place that a concurrency limit gave out, when the work is done",
             post(verify::routes::release_lease),
         )
@@ -51,6 +54,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/api-keys/{api_key_id}/simulate",
             MANAGE_READ,
+            Object::VisibleKey,
             "What would be decided about a key, with every check; takes nothing and needs no secret",
             post(verify::routes::simulate),
         )
@@ -61,6 +65,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/decisions",
             MANAGE_READ,
+            Object::Workspace,
             "The latest denials, and a sample of the rest, of the node that answers; the newest first",
             get(verify::routes::list_decisions),
         )
@@ -70,6 +75,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/decisions/{decision_id}",
             MANAGE_READ,
+            Object::Decision,
             "Why a recent question was answered as it was",
             get(verify::routes::get_decision),
         )
@@ -79,6 +85,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/forward-auth",
             Access::Subject,
+            Object::Carried,
             "May the request at a proxy pass? By any method; a yes has no body, and headers that say who calls",
             any(verify::forward_auth::forward_auth),
         )
@@ -88,6 +95,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/envoy.service.auth.v3.Authorization/Check",
             Access::Subject,
+            Object::Carried,
             "The same for Envoy, in gRPC: its external authorization",
             post(verify::ext_authz::check),
         ),

@@ -1,7 +1,7 @@
 //! Webhooks (wire §13.3), and what Stead adds: one webhook, its deliveries, a test, a new secret.
 
 use super::Route;
-use crate::members::Access;
+use crate::members::{Access, Object};
 use crate::webhooks::routes as webhooks;
 use axum::http::Method;
 use axum::routing::{delete, get, patch, post};
@@ -25,6 +25,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/workspace/webhooks",
             MANAGE,
+            Object::Workspace,
             "List all webhooks",
             get(webhooks::list),
         )
@@ -35,6 +36,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/webhooks",
             MANAGE,
+            Object::Workspace,
             "Create a webhook; the secret is in this answer and nowhere else",
             post(webhooks::create),
         )
@@ -45,6 +47,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/workspace/webhooks/{webhook_id}",
             MANAGE,
+            Object::Webhook,
             "Read one webhook",
             get(webhooks::get),
         )
@@ -54,6 +57,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::PATCH,
             "/v1/workspace/webhooks/{webhook_id}",
             MANAGE,
+            Object::Webhook,
             "Change a webhook, disable or enable it",
             patch(webhooks::update),
         )
@@ -64,6 +68,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::DELETE,
             "/v1/workspace/webhooks/{webhook_id}",
             MANAGE,
+            Object::Webhook,
             "Delete a webhook with what waits for it, for good",
             delete(webhooks::delete),
         )
@@ -73,6 +78,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/webhooks/{webhook_id}/rotate-secret",
             MANAGE,
+            Object::Webhook,
             "Make a new secret, which signs after the grace period",
             post(webhooks::rotate_secret),
         )
@@ -83,6 +89,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/webhooks/{webhook_id}/test",
             MANAGE,
+            Object::Webhook,
             "Send a `webhook.test` event",
             post(webhooks::test),
         )
@@ -92,6 +99,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::GET,
             "/v1/workspace/webhooks/{webhook_id}/deliveries",
             MANAGE,
+            Object::Webhook,
             "List what was sent and what waits, the newest first, page by page",
             get(webhooks::deliveries),
         )
@@ -102,6 +110,7 @@ pub(super) fn rows() -> Vec<Route> {
             Method::POST,
             "/v1/workspace/webhooks/{webhook_id}/deliveries/{event_id}/redeliver",
             MANAGE,
+            Object::Webhook,
             "Send an event once more, with the same id and the same bytes",
             post(webhooks::redeliver),
         )

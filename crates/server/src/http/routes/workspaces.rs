@@ -1,7 +1,7 @@
 //! The workspace's settings and policies, and the operator's API.
 
 use super::Route;
-use crate::members::Access;
+use crate::members::{Access, Object};
 use crate::{keys, workspaces};
 use axum::http::Method;
 use axum::routing::{get, patch, post};
@@ -21,7 +21,7 @@ pub(super) fn rows() -> Vec<Route> {
             "create_workspace",
             Method::POST,
             "/v1/workspaces",
-            Access::Operator,
+            Access::Operator, Object::AnyWorkspace,
             "Create a workspace with its owner; the secret of the owner's key is in this answer and nowhere else",
             post(workspaces::routes::create),
         )
@@ -31,7 +31,7 @@ pub(super) fn rows() -> Vec<Route> {
             "list_workspaces",
             Method::GET,
             "/v1/workspaces",
-            Access::Operator,
+            Access::Operator, Object::AnyWorkspace,
             "List all workspaces, page by page, the oldest first",
             get(workspaces::routes::list),
         )
@@ -41,7 +41,7 @@ pub(super) fn rows() -> Vec<Route> {
             "get_workspace",
             Method::GET,
             "/v1/workspaces/{workspace_id}",
-            Access::Operator,
+            Access::Operator, Object::AnyWorkspace,
             "Read one workspace",
             get(workspaces::routes::get),
         )
@@ -50,7 +50,7 @@ pub(super) fn rows() -> Vec<Route> {
             "update_workspace",
             Method::PATCH,
             "/v1/workspaces/{workspace_id}",
-            Access::Operator,
+            Access::Operator, Object::AnyWorkspace,
             "Rename a workspace, suspend it or let it go on, change its seats, months and limits",
             patch(workspaces::routes::update),
         )
@@ -60,7 +60,7 @@ pub(super) fn rows() -> Vec<Route> {
             "get_own_workspace",
             Method::GET,
             "/v1/workspace",
-            Access::Member(WORKSPACE_READ),
+            Access::Member(WORKSPACE_READ), Object::Workspace,
             "The caller's workspace: its seats, its limits and what it asks of keys",
             get(workspaces::routes::own),
         )
@@ -69,7 +69,7 @@ pub(super) fn rows() -> Vec<Route> {
             "update_own_workspace",
             Method::PATCH,
             "/v1/workspace",
-            Access::Admin(WORKSPACE_WRITE),
+            Access::Admin(WORKSPACE_WRITE), Object::Workspace,
             "Rename the caller's workspace, or change what it asks of keys from now on",
             patch(workspaces::routes::update_own),
         )
@@ -79,7 +79,7 @@ pub(super) fn rows() -> Vec<Route> {
             "set_third_party_disabling",
             Method::POST,
             "/v1/workspaces/api-keys/third-party-disabling",
-            Access::Admin(WORKSPACE_WRITE),
+            Access::Admin(WORKSPACE_WRITE), Object::Workspace,
             "Say for all keys whether their holders may disable them, or leave it to each key",
             post(workspaces::routes::set_third_party_disabling),
         )
@@ -89,7 +89,7 @@ pub(super) fn rows() -> Vec<Route> {
             "report_api_key",
             Method::POST,
             "/v1/api-keys/report",
-            Access::Anyone,
+            Access::Anyone, Object::Carried,
             "Report a key that was found where it should not be; one, or a list of up to 100. The answer is the same for every string",
             post(keys::routes::report),
         )
