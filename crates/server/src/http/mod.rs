@@ -27,6 +27,7 @@ pub mod front;
 pub mod health;
 pub mod metrics;
 pub mod openapi;
+pub mod parameter;
 pub mod reply;
 pub mod router;
 pub mod routes;

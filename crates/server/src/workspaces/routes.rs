@@ -8,6 +8,7 @@ use crate::config;
 use crate::error::{Failure, field_error};
 use crate::http::extract::{Ids, JsonObject, Query};
 use crate::http::fields::Fields;
+use crate::http::parameter::Parameter;
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::Caller;
 use crate::seal::hex;
@@ -81,8 +82,10 @@ fn zone(fields: &mut Fields<'_>) -> Option<String> {
 }
 
 /// The query of [`list`].
-pub const LIST: &[(&str, &str)] =
-    &[("limit", "Workspaces of a page, 1–200, 100 if absent"), ("cursor", "`next_cursor` of the page before")];
+pub const LIST: &[Parameter] = &[
+    Parameter::number("limit", "Workspaces of a page, 1–200, 100 if absent", 1, 200),
+    Parameter::text("cursor", "`next_cursor` of the page before"),
+];
 
 /// The label under which cursors are sealed.
 const CURSOR: &str = "workspaces cursor";
