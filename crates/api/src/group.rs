@@ -39,13 +39,13 @@ pub struct Group {
     pub created_at_unix: i64,
 }
 
-/// The answer of `GET /v1/workspace/groups`, for the description: the groups by id.
+/// The answer of `GET /v1/workspace/groups`: every group, by its id.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[allow(dead_code, reason = "only described")]
 pub struct GroupsById(BTreeMap<String, Group>);
 
-/// The answer of `GET /v1/workspace/groups/search`, for the description.
+/// The answer of `GET /v1/workspace/groups/search`: a plain list.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[allow(dead_code, reason = "only described")]

@@ -388,7 +388,7 @@ pub struct Rotation {
     pub old_key_last_used_at: Option<i64>,
 }
 
-/// [`Rotation`] as the description tells it: its fields may be there.
+/// What a rotation adds to the answer of create.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[allow(dead_code, reason = "only described")]

@@ -250,7 +250,7 @@ pub struct ThirdPartyDisabling {
     pub third_party_disable_allowed: Option<bool>,
 }
 
-/// All that `POST /v1/api-keys/report` takes, for the description: one report, or up to 100.
+/// What `POST /v1/api-keys/report` takes: one report, or a list of up to 100.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[serde(untagged)]

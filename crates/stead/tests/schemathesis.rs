@@ -160,6 +160,11 @@ fn settings(pass: &Pass<'_>) -> String {
     );
     // What the wire has and this server does without is a 501, and described as one.
     text.push_str("[[operations]]\ninclude-tag = \"Not implemented\"\nchecks.not_a_server_error.enabled = false\n");
+    // A proxy that asks what can't be answered must neither let the request pass nor tell its client that the key is at
+    // fault: 500, with a code of its own.
+    text.push_str(
+        "[[operations]]\ninclude-operation-id = \"forward_auth\"\nchecks.not_a_server_error.enabled = false\n",
+    );
     if !pass.ids.is_empty() {
         text.push_str("[parameters]\n");
         for (name, id) in pass.ids {
