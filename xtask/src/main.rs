@@ -19,6 +19,7 @@ mod postgres;
 mod power_cut;
 mod process;
 mod races;
+mod schemathesis;
 mod sdks;
 mod test;
 mod tidy;
@@ -62,6 +63,12 @@ const COMMANDS: &[Chore] = &[
         takes: "[--count N]",
         doc: "let 64 clients race for the last credit on both stores, and for the last use and place, N times (10000)",
         run: races::run,
+    },
+    Chore {
+        name: "schemathesis",
+        takes: "[--examples N]",
+        doc: "N generated cases (100) for each operation of openapi.json, right and wrong ones, against the real server",
+        run: schemathesis::run,
     },
     Chore {
         name: "power-cut",

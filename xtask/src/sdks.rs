@@ -1,5 +1,5 @@
-//! The official SDKs of the conformance tests, and gRPC for Python, at the versions whose wire was measured, in folders of their own under
-//! the target directory: nothing global is touched, and `cargo clean` removes them.
+//! The official SDKs of the conformance tests, gRPC for Python at the versions whose wire was measured, and schemathesis, in
+//! folders of their own under the target directory: nothing global is touched, and `cargo clean` removes them.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,8 @@ use crate::process::Outcome;
 
 /// The SDK; and gRPC with Envoy's own messages, for the tests of ext_authz.
 const PYTHON_PACKAGES: &[&str] = &["elevenlabs==2.78.0", "grpcio==1.85.1", "xds-protos==1.85.0"];
+/// In an environment of its own: it has opinions on what else is there.
+const SCHEMATHESIS: &[&str] = &["schemathesis==4.32.5"];
 const NODE_NEEDED: u32 = 20;
 
 pub(crate) struct Sdks {
@@ -15,6 +17,8 @@ pub(crate) struct Sdks {
     pub(crate) node: PathBuf,
     /// The interpreter of the virtual environment.
     pub(crate) python: PathBuf,
+    /// What makes requests out of the description.
+    pub(crate) schemathesis: PathBuf,
     /// A newer Node than the machine's, to stand first in PATH.
     pub(crate) newer_node: Option<PathBuf>,
 }
@@ -33,8 +37,17 @@ pub(crate) fn install(target: &Path) -> Outcome<Sdks> {
     let python = environment.join("bin/python");
     once(&environment, &PYTHON_PACKAGES.join("\n"), || pip_install(&environment, PYTHON_PACKAGES))?;
 
+    let schemathesis = schemathesis(target)?;
+
     let newer_node = newer.map(|package| node.join("node_modules").join(package).join("bin"));
-    Ok(Sdks { node, python, newer_node })
+    Ok(Sdks { node, python, schemathesis, newer_node })
+}
+
+/// Installs schemathesis alone: 90 MB.
+pub(crate) fn schemathesis(target: &Path) -> Outcome<PathBuf> {
+    let environment = target.join("test-tools/schemathesis");
+    once(&environment, &SCHEMATHESIS.join("\n"), || pip_install(&environment, SCHEMATHESIS))?;
+    Ok(environment.join("bin/st"))
 }
 
 /// The npm package that holds a newer Node, when the machine's is too old, as Debian 12's and Ubuntu 24.04's are.
@@ -50,6 +63,7 @@ fn package_json(newer_node: Option<&str>) -> String {
   "type": "module",
   "dependencies": {{
     "@elevenlabs/elevenlabs-js": "2.73.0",
+    "elevenlabs-js-2.30.0": "npm:@elevenlabs/elevenlabs-js@2.30.0",
     "tsx": "4"{node}
   }}
 }}

@@ -57,6 +57,7 @@ fn with_surroundings<'a>(tests: &'a mut Command, sdks: &Sdks, postgres: &Postgre
         .env("STEAD_TEST_POSTGRES", postgres.url())
         .env("STEAD_TEST_NODE_DIR", &sdks.node)
         .env("STEAD_TEST_PYTHON", &sdks.python)
+        .env("STEAD_TEST_SCHEMATHESIS", &sdks.schemathesis)
 }
 
 /// Without one, a bare filter should search every crate, not only the workspace's default member.

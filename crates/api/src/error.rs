@@ -235,7 +235,7 @@ pub struct ValidationBody {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// Where: `["body","name"]`, with numbers for places in a list.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::key::schema::Step>))]
     pub loc: Vec<serde_json::Value>,
     /// What, for people.
     pub msg: String,

@@ -39,6 +39,18 @@ pub struct Group {
     pub created_at_unix: i64,
 }
 
+/// The answer of `GET /v1/workspace/groups`: every group, by its id.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub struct GroupsById(BTreeMap<String, Group>);
+
+/// The answer of `GET /v1/workspace/groups/search`: a plain list.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub struct FoundGroups(Vec<FoundGroup>);
+
 /// A group that was searched for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -77,7 +89,7 @@ pub struct UpdateGroup {
     pub permissions: Option<Vec<String>>,
     /// A number, or `"unlimited"` or `"clear"` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::key::schema::UsageLimitChange>))]
     pub group_usage_limit: Option<serde_json::Value>,
 }
 

@@ -244,7 +244,7 @@ pub struct CreateApiKey {
     pub name: String,
     /// Absent means all that its maker holds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::permissions))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::PermissionsOrAll>))]
     pub permissions: Option<Permissions>,
     /// Up to 1,000 printable characters.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,7 +281,7 @@ pub struct CreateApiKey {
 pub struct UpdateApiKey {
     /// False disables, true enables.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::boolean_or_no_update))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::Switch>))]
     pub is_enabled: Option<bool>,
     /// A new name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -291,39 +291,39 @@ pub struct UpdateApiKey {
     pub description: Option<String>,
     /// A list or `"all"`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::permissions))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::PermissionsChange>))]
     pub permissions: Option<Permissions>,
     /// Credits a month.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::integer_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::IntegerChange>))]
     pub character_limit: Option<Change<i64>>,
     /// 1–100 addresses or networks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::strings_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::StringsChange>))]
     pub allowed_ips: Option<Change<Vec<String>>>,
     /// Up to 8 rate limits; the empty list removes all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::rate_limits_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::RateLimitsChange>))]
     pub rate_limits: Option<Change<Vec<RateLimit>>>,
     /// May the key's holder disable it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::boolean_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::BooleanChange>))]
     pub third_party_disable_allowed: Option<Change<bool>>,
     /// Speech at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::integer_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::IntegerChange>))]
     pub tts_concurrency_limit: Option<Change<i64>>,
     /// Dubbings at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::integer_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::IntegerChange>))]
     pub dubbing_concurrency_limit: Option<Change<i64>>,
     /// Music at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::integer_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::IntegerChange>))]
     pub music_concurrency_limit: Option<Change<i64>>,
     /// Any second in the future; `expires_at` is another name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::integer_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::IntegerChange>))]
     pub expires_at_unix: Option<Change<i64>>,
 }
 
@@ -372,6 +372,7 @@ pub struct CreatedApiKey {
     pub lineage_id: LineageId,
     /// Only after a rotation.
     #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = MaybeRotation))]
     pub rotation: Option<Rotation>,
 }
 
@@ -387,45 +388,77 @@ pub struct Rotation {
     pub old_key_last_used_at: Option<i64>,
 }
 
+/// What a rotation adds to the answer of create.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub(crate) struct MaybeRotation {
+    /// After a rotation: the old key.
+    rotated_from: Option<KeyId>,
+    /// After a rotation: when the old key stops working; seconds since the epoch.
+    old_key_expires_at: Option<i64>,
+    /// After a rotation: when the old key was last accepted; seconds since the epoch.
+    old_key_last_used_at: Option<i64>,
+}
+
 #[cfg(feature = "openapi")]
 pub(crate) mod schema {
     //! Unions of a value and the wire's tokens, which no derive describes.
-    use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+
+    use std::borrow::Cow;
+    use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type};
+    use utoipa::openapi::{Ref, RefOr};
+    use utoipa::{PartialSchema, ToSchema};
 
     fn word(words: &[&str]) -> ObjectBuilder {
         ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.iter().map(ToString::to_string)))
     }
 
     fn strings() -> ArrayBuilder {
-        ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String))
+        ArrayBuilder::new().items(plain(Type::String))
     }
 
     fn plain(kind: Type) -> ObjectBuilder {
         ObjectBuilder::new().schema_type(kind)
     }
 
-    pub(super) fn permissions() -> Schema {
-        OneOfBuilder::new().item(strings()).item(word(&["all", "no_update"])).into()
+    /// Types that are only described: each stands for a field's type where that can't describe itself.
+    macro_rules! described {
+        ($($name:ident = $schema:expr;)*) => {$(
+            pub(crate) struct $name;
+
+            impl PartialSchema for $name {
+                fn schema() -> RefOr<Schema> {
+                    RefOr::T(Schema::from($schema))
+                }
+            }
+
+            impl ToSchema for $name {
+                fn name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+            }
+        )*};
     }
 
-    pub(super) fn boolean_or_no_update() -> Schema {
-        OneOfBuilder::new().item(plain(Type::Boolean)).item(word(&["no_update"])).into()
-    }
+    const TOKENS: [&str; 2] = ["clear", "no_update"];
 
-    pub(super) fn boolean_or_token() -> Schema {
-        OneOfBuilder::new().item(plain(Type::Boolean)).item(word(&["clear", "no_update"])).into()
-    }
-
-    pub(crate) fn integer_or_token() -> Schema {
-        OneOfBuilder::new().item(plain(Type::Integer)).item(word(&["clear", "no_update"])).into()
-    }
-
-    pub(super) fn rate_limits_or_token() -> Schema {
-        let limits = ArrayBuilder::new().items(<super::RateLimit as utoipa::PartialSchema>::schema());
-        OneOfBuilder::new().item(limits).item(word(&["clear", "no_update"])).into()
-    }
-
-    pub(crate) fn strings_or_token() -> Schema {
-        OneOfBuilder::new().item(strings()).item(word(&["clear", "no_update"])).into()
+    described! {
+        PermissionsOrAll = AnyOfBuilder::new().item(strings()).item(word(&["all"]));
+        PermissionsChange = AnyOfBuilder::new().item(strings()).item(word(&["all", "no_update"]));
+        Switch = AnyOfBuilder::new().item(plain(Type::Boolean)).item(word(&["no_update"]));
+        BooleanChange = AnyOfBuilder::new().item(plain(Type::Boolean)).item(word(&TOKENS));
+        IntegerChange = AnyOfBuilder::new().item(plain(Type::Integer)).item(word(&TOKENS));
+        UsageLimitChange = AnyOfBuilder::new().item(plain(Type::Integer)).item(word(&["unlimited", "clear", "no_update"]));
+        StringsChange = AnyOfBuilder::new().item(strings()).item(word(&TOKENS));
+        RateLimitsChange = AnyOfBuilder::new()
+            .item(ArrayBuilder::new().items(Ref::from_schema_name("RateLimit")))
+            .item(word(&TOKENS));
+        Cell = AnyOfBuilder::new()
+            .item(plain(Type::String))
+            .item(plain(Type::Number))
+            .item(plain(Type::Boolean))
+            .item(plain(Type::Null));
+        Step = AnyOfBuilder::new().item(plain(Type::String)).item(plain(Type::Integer));
     }
 }

@@ -14,7 +14,7 @@ pub struct Table {
     /// `String`, `Float`, `DateTime`, `Int` or `Bool`, for each column.
     pub column_types: Vec<String>,
     /// A cell for each column: text, a number, true or false, or null. Instants are RFC 3339, in UTC.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Vec<Object>>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Vec<crate::key::schema::Cell>>))]
     pub rows: Vec<Vec<Value>>,
     /// `credits`, `usd` or null, for each column.
     pub column_units: Vec<Option<String>>,
@@ -71,7 +71,7 @@ pub struct ColumnFilter {
     /// How.
     pub operation: FilterOperation,
     /// With what, up to 1,000: text, numbers, true or false, null.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::key::schema::Cell>))]
     pub values: Vec<Value>,
 }
 

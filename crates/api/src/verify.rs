@@ -145,12 +145,12 @@ pub struct VerifyApiKeys {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Decisions {
     /// Each a decision, or `{"error": {code, message}}` where it can't be known.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Decision>))]
     pub results: Vec<BatchResult>,
 }
 
 /// What became of one question of a batch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum BatchResult {
     /// Decided.
@@ -164,6 +164,7 @@ pub enum BatchResult {
 
 /// Why a question can't be answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Unknown {
     /// One of the codes of status 503.
     pub code: String,

@@ -125,11 +125,11 @@ pub struct UpdateWorkspace {
 pub struct UpdateWorkspaceLimits {
     /// 0–100,000.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = crate::key::schema::integer_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::key::schema::IntegerChange>))]
     pub service_accounts: Option<Change<i64>>,
     /// 0–1,000,000.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = crate::key::schema::integer_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::key::schema::IntegerChange>))]
     pub api_keys_per_account: Option<Change<i64>>,
 }
 
@@ -219,25 +219,25 @@ impl ExpiryRequired {
 pub struct UpdateWorkspacePolicies {
     /// 60 seconds to ten years; not more than the maximum.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = crate::key::schema::integer_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::key::schema::IntegerChange>))]
     pub default_expiry_seconds: Option<Change<i64>>,
     /// 60 seconds to ten years.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = crate::key::schema::integer_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::key::schema::IntegerChange>))]
     pub max_expiry_seconds: Option<Change<i64>>,
     /// `none`, `all` or `user_keys`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiry_required: Option<ExpiryRequired>,
     /// Permissions of the catalogue.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = crate::key::schema::strings_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::key::schema::StringsChange>))]
     pub allowed_permissions: Option<Change<Vec<String>>>,
     /// Whether a key must have a list of addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_ips_required: Option<bool>,
     /// 1–3,650.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = crate::key::schema::integer_or_token))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::key::schema::IntegerChange>))]
     pub disable_idle_after_days: Option<Change<i64>>,
 }
 
@@ -248,6 +248,18 @@ pub struct ThirdPartyDisabling {
     /// True: every key may be disabled by its holder; false: none may; null or absent: each key's own setting counts.
     #[serde(default)]
     pub third_party_disable_allowed: Option<bool>,
+}
+
+/// What `POST /v1/api-keys/report` takes: one report, or a list of up to 100.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only described")]
+pub enum ReportApiKeys {
+    /// One.
+    One(ReportApiKey),
+    /// A list.
+    List(Vec<ReportApiKey>),
 }
 
 /// The body of `POST /v1/api-keys/report`: somebody has found a key where it should not be.

@@ -48,3 +48,23 @@ fn every_reference_leads_somewhere_and_every_answer_is_described() {
         }
     }
 }
+
+#[test]
+fn headings_come_in_the_order_of_the_page_and_no_schema_is_called_after_a_container() {
+    let root = describe();
+    let tags: Vec<_> = root["tags"].as_array().unwrap().iter().map(|tag| tag["name"].as_str().unwrap()).collect();
+    assert_eq!(tags[0], "Service Accounts");
+    for methods in root["paths"].as_object().unwrap().values() {
+        for operation in methods.as_object().unwrap().values() {
+            assert!(tags.contains(&operation["tags"][0].as_str().unwrap()), "{operation}");
+            for parameter in operation["parameters"].as_array().unwrap() {
+                let schema = &parameter["schema"];
+                assert!(schema["type"].is_string() && parameter["required"].is_boolean(), "{parameter}");
+            }
+        }
+    }
+    let schemas = root["components"]["schemas"].as_object().unwrap();
+    for name in ["Vec", "BTreeMap", "Option"] {
+        assert!(!schemas.contains_key(name), "a schema is called {name}");
+    }
+}

@@ -412,6 +412,10 @@ impl Finished {
         format!("---- standard output\n{}\n---- standard error\n{}", self.stdout, self.stderr)
     }
 
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.stdout.lines()
+    }
+
     pub(crate) fn says(&self, line: &str) {
         assert!(self.stdout.lines().any(|said| said == line), "no line {line:?}\n{}", self.all());
     }

@@ -8,6 +8,7 @@ use crate::error::{Failure, field_error};
 use crate::http::extract::{Query, id};
 use crate::http::fields::MAX_NUMBER;
 use crate::http::pages::{Pages, limit};
+use crate::http::parameter::Parameter;
 use crate::http::reply::{Answer, json};
 use crate::members::Caller;
 use axum::extract::State;
@@ -18,17 +19,22 @@ use stead_api::error::FieldError;
 use stead_api::time::Timestamp;
 
 /// The query of [`list`].
-pub const QUERY: &[(&str, &str)] = &[
-    ("limit", "Entries of a page, 1–100, 50 if absent"),
-    ("cursor", "`next_cursor` of the page before, with the same filters"),
-    ("time_from_unix_ms", "Not written before; milliseconds since the epoch, inclusive"),
-    ("time_to_unix_ms", "Not written after; milliseconds since the epoch, inclusive"),
-    ("actor_uid", "By the member with this id, or by the server itself: `system`"),
-    (
+pub const QUERY: &[Parameter] = &[
+    Parameter::number("limit", "Entries of a page, 1–100, 50 if absent", 1, 100),
+    Parameter::text("cursor", "`next_cursor` of the page before, with the same filters"),
+    Parameter::number(
+        "time_from_unix_ms",
+        "Not written before; milliseconds since the epoch, inclusive",
+        0,
+        MAX_NUMBER,
+    ),
+    Parameter::number("time_to_unix_ms", "Not written after; milliseconds since the epoch, inclusive", 0, MAX_NUMBER),
+    Parameter::text("actor_uid", "By the member with this id, or by the server itself: `system`"),
+    Parameter::text(
         "class_name",
         "`Account Change`, `Authentication`, `Entity Management`, `User Access Management` or `Group Management`",
     ),
-    ("activity_name", "As in `API Key Creation`; `Access Refused` for calls that were refused"),
+    Parameter::text("activity_name", "As in `API Key Creation`; `Access Refused` for calls that were refused"),
 ];
 
 /// What narrows a list; a cursor belongs to one such set.

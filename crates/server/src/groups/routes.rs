@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::http::extract::{Ids, JsonObject, Query};
 use crate::http::fields::{EMAIL, Fields, MAX_NUMBER};
+use crate::http::parameter::Parameter;
 use crate::http::reply::{Answer, committed, json};
 use crate::members::Caller;
 use axum::extract::State;
@@ -21,7 +22,7 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Answer {
 }
 
 /// The query of [`search`].
-pub const SEARCH: &[(&str, &str)] = &[("name", "A part of the name, in any case")];
+pub const SEARCH: &[Parameter] = &[Parameter::text("name", "A part of the name, in any case").required()];
 
 /// `GET /v1/workspace/groups/search`.
 pub async fn search(State(app): State<Arc<App>>, caller: Caller, Query(query): Query) -> Answer {

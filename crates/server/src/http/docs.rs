@@ -11,6 +11,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
+/// More than these are told in words.
+const MOST_WORDS: usize = 8;
+
 /// The page, made once: the table never changes.
 static PAGE: LazyLock<(String, HeaderValue)> = LazyLock::new(|| {
     let page = page(&routes(), &describe()).into_string();
@@ -108,7 +111,7 @@ fn endpoint(route: &Route, description: &Value) -> Markup {
                     @for parameter in parameters {
                         dt {
                             code { (text(&parameter["name"])) }
-                            span.kind { (text(&parameter["in"])) @if parameter["required"] == true { ", required" } }
+                            span.kind { (text(&parameter["in"])) ", " (kind(&parameter["schema"], description)) @if parameter["required"] == true { ", required" } }
                         }
                         dd { (marked(text(&parameter["description"]))) }
                     }
@@ -139,27 +142,48 @@ fn marked(text: &str) -> Markup {
 }
 
 fn fields(heading: &str, name: &str, description: &Value) -> Markup {
+    let (many, name) = one_of_many(name, description);
+    let must = if heading == "Body" { "required" } else { "always there" };
     let mut properties = Vec::new();
     collect(name, description, &mut properties, 0);
     html! {
         details {
-            summary { (heading) " " code { (name) } }
+            summary { (heading) " " @if !many.is_empty() { (many) " " } code { (name) } }
             @if properties.is_empty() { p { "An object." } }
             dl {
                 @for (name, property, required) in &properties {
-                    dt { code { (name) } span.kind { (kind(property)) @if *required { ", always there" } } }
-                    dd { (marked(text(&property["description"]))) }
+                    dt { code { (name) } span.kind { (kind(property, description)) @if *required { ", " (must) } } }
+                    dd { (marked(about(property))) }
                 }
             }
         }
     }
 }
 
+/// The word on a property; of one that may be null, it stands beside what else it may be.
+fn about(property: &Value) -> &str {
+    let own = property["description"].as_str();
+    let choices = || property["oneOf"].as_array()?.iter().find_map(|choice| choice["description"].as_str());
+    own.or_else(choices).unwrap_or_default()
+}
+
+/// What a body or an answer consists of, where it is no object itself: each of a list, of a map by id, or of alternatives.
+fn one_of_many<'a>(name: &'a str, description: &'a Value) -> (&'static str, &'a str) {
+    let schema = &description["components"]["schemas"][name];
+    let choices = schema["oneOf"].as_array().or(schema["anyOf"].as_array());
+    let ways = [
+        ("a list of", named(&schema["items"])),
+        ("by id:", named(&schema["additionalProperties"])),
+        ("one, or a list, of", choices.and_then(|choices| choices.iter().find_map(named))),
+    ];
+    ways.into_iter().find_map(|(many, name)| Some((many, name?))).unwrap_or(("", name))
+}
+
 /// A schema's properties, those it is put together from included.
 fn collect<'a>(name: &str, description: &'a Value, into: &mut Vec<(&'a str, &'a Value, bool)>, depth: usize) {
     let schema = &description["components"]["schemas"][name];
     for part in schema["allOf"].as_array().into_iter().flatten() {
-        match part["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        match named(part) {
             Some(name) if depth < 4 => collect(name, description, into, depth + 1),
             _ => own(part, into),
         }
@@ -175,26 +199,44 @@ fn own<'a>(schema: &'a Value, into: &mut Vec<(&'a str, &'a Value, bool)>) {
     }
 }
 
-/// A type as people read it.
-fn kind(property: &Value) -> String {
-    if let Some(reference) = property["$ref"].as_str() {
-        return reference.rsplit('/').next().unwrap_or_default().to_owned();
+/// A type as people read it: of a name, what it stands for, unless that is an object.
+fn kind(property: &Value, description: &Value) -> String {
+    if let Some(name) = named(property) {
+        let schema = &description["components"]["schemas"][name];
+        let is_object = schema["properties"].is_object() || schema["allOf"].is_array();
+        return if is_object { name.to_owned() } else { kind(schema, description) };
+    }
+    if let Some(words) = property["enum"].as_array().filter(|words| words.len() <= MOST_WORDS) {
+        return alternatives(words.iter().map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned)));
     }
     if let Some(choices) = property["oneOf"].as_array().or(property["anyOf"].as_array()) {
-        return choices.iter().map(kind).collect::<Vec<_>>().join(" or ");
+        return alternatives(choices.iter().map(|choice| kind(choice, description)));
     }
+    let of_type = |kind: &str| match kind {
+        "array" => format!("list of {}", self::kind(&property["items"], description)),
+        kind => kind.to_owned(),
+    };
     match &property["type"] {
-        Value::String(kind) if kind == "array" => format!("list of {}", self::kind(&property["items"])),
-        Value::String(kind) => kind.clone(),
-        Value::Array(kinds) => {
-            let named = kinds.iter().map(|kind| match text(kind) {
-                "array" => format!("list of {}", self::kind(&property["items"])),
-                kind => kind.to_owned(),
-            });
-            named.collect::<Vec<_>>().join(" or ")
-        }
-        _ => "object".into(),
+        Value::String(kind) => of_type(kind),
+        Value::Array(kinds) => alternatives(kinds.iter().map(|kind| of_type(text(kind)))),
+        _ => "anything".into(),
     }
+}
+
+/// Each once.
+fn alternatives(kinds: impl Iterator<Item = String>) -> String {
+    let mut seen: Vec<String> = Vec::new();
+    for kind in kinds {
+        if !seen.contains(&kind) {
+            seen.push(kind);
+        }
+    }
+    seen.join(" or ")
+}
+
+/// The name that a schema refers to.
+fn named(schema: &Value) -> Option<&str> {
+    schema["$ref"].as_str()?.rsplit('/').next()
 }
 
 fn errors() -> Markup {

@@ -28,6 +28,7 @@ pub mod health;
 pub mod metrics;
 pub mod openapi;
 pub mod pages;
+pub mod parameter;
 pub mod reply;
 pub mod router;
 pub mod routes;

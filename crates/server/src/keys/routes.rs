@@ -9,6 +9,7 @@ use crate::feed::mutation::Committed;
 use crate::http::extract::{Ids, JsonBytes, JsonObject, Query, id, parse};
 use crate::http::fields::{Fields, MAX_AT_ONCE, MAX_NUMBER, object};
 use crate::http::pages::{Pages, limit};
+use crate::http::parameter::Parameter;
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::{Caller, Request};
 use axum::extract::State;
@@ -29,6 +30,10 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller, Ids([account]): I
 /// `POST …/api-keys`.
 pub async fn create(State(app): State<Arc<App>>, caller: Caller, Ids([account]): Ids<1>, body: JsonObject) -> Answer {
     let mut fields = Fields::new(&body.object);
+    // A word of PATCH. Taken for nothing here, it would make a key that may do everything.
+    if body.object.get("permissions").is_some_and(|value| value == "no_update") {
+        fields.mistake("permissions", "enum", "Input should be a list of permissions or 'all'");
+    }
     let new = CreateApiKey {
         name: fields.required_text("name", NAME),
         permissions: fields.permissions("permissions", &app.catalogue),
@@ -149,6 +154,10 @@ pub async fn undo_rotation(
     committed(&made, &made.value)
 }
 
+/// The query of [`disable_self`].
+pub const DISABLE_SELF: &[Parameter] =
+    &[Parameter::words("api_key_name", "The key that makes the call", &["self"]).required()];
+
 /// `POST /v1/workspaces/api-keys/disable?api_key_name=self`.
 pub async fn disable_self(
     State(app): State<Arc<App>>,
@@ -221,13 +230,17 @@ fn at(mut failure: Failure, place: usize) -> Failure {
 }
 
 /// The query of [`search`].
-pub const SEARCH: &[(&str, &str)] = &[
-    ("status", "`active`, `disabled`, `expired` or `revoked`; without it, all that are not revoked"),
-    ("account", "The owner's id"),
-    ("expiring_within", "Ends within this time, as in `30d`, `12h`, `90m` or seconds"),
-    ("unused_for", "Never used, or not for this time, as in `90d`"),
-    ("limit", "Keys of a page, 1–200, 100 if absent"),
-    ("cursor", "`next_cursor` of the page before"),
+pub const SEARCH: &[Parameter] = &[
+    Parameter::words(
+        "status",
+        "Only those; without it, all that are not revoked",
+        &["active", "disabled", "expired", "revoked"],
+    ),
+    Parameter::text("account", "The owner's id"),
+    Parameter::text("expiring_within", "Ends within this time, as in `30d`, `12h`, `90m` or seconds"),
+    Parameter::text("unused_for", "Never used, or not for this time, as in `90d`"),
+    Parameter::number("limit", "Keys of a page, 1–200, 100 if absent", 1, 200),
+    Parameter::text("cursor", "`next_cursor` of the page before"),
 ];
 
 /// `GET /v1/api-keys`.

@@ -7,6 +7,7 @@ use crate::error::Failure;
 use crate::http::extract::{Ids, JsonObject, Query};
 use crate::http::fields::{EMAIL, Fields};
 use crate::http::pages::{Pages, limit};
+use crate::http::parameter::Parameter;
 use crate::http::reply::{Answer, committed, json};
 use crate::members::{self, Authority, Caller};
 use crate::store::Tx;
@@ -23,12 +24,12 @@ use stead_api::resource::{CreateResource, ResourcePage, Role, ShareTarget, Updat
 const ID: usize = 64;
 
 /// The query of routes about one resource.
-pub const TYPE: &[(&str, &str)] = &[("resource_type", "One of the server's resource types; required")];
+pub const TYPE: &[Parameter] = &[Parameter::text("resource_type", "One of the server's resource types").required()];
 /// The query of lists.
-pub const PAGE: &[(&str, &str)] = &[
-    ("resource_type", "Only of this type"),
-    ("limit", "Resources of a page, 1–200, 100 if absent"),
-    ("cursor", "`next_cursor` of the page before"),
+pub const PAGE: &[Parameter] = &[
+    Parameter::text("resource_type", "Only of this type"),
+    Parameter::number("limit", "Resources of a page, 1–200, 100 if absent", 1, 200),
+    Parameter::text("cursor", "`next_cursor` of the page before"),
 ];
 
 /// A resource type in a body.

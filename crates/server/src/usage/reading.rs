@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use stead_api::usage::{ColumnFilter, FilterOperation};
 
 /// 2020-01-01, the earliest that the wire takes, and the end of the century, in milliseconds.
-const EARLIEST: i64 = 1_577_836_800_000;
-const LATEST: i64 = 4_102_444_800_000;
+pub(super) const EARLIEST: i64 = 1_577_836_800_000;
+pub(super) const LATEST: i64 = 4_102_444_800_000;
 /// The longest bucket in seconds, ten years.
 pub(super) const LONGEST: i64 = 3660 * 86_400;
 const MOST_FILTERS: usize = 50;

@@ -3,14 +3,15 @@
 use super::buckets::Step;
 use super::columns::Column;
 use super::flush::Unflushed;
+use super::reading::{self, EARLIEST, LATEST, LONGEST};
 use super::recent::{self, RecentQuestion};
 use super::report::{self, MOST_CELLS, Measure, Question, TOTAL_CHARGE_COUNT, TOTAL_COST, TOTAL_USAGE, USAGE_COUNT};
 use super::stats::{self, BREAKDOWNS, METRICS, SeriesQuestion};
-use super::{reading, reading::LONGEST};
 use crate::accounts::routes::workspace;
 use crate::app::App;
 use crate::http::extract::{JsonObject, Query};
 use crate::http::fields::Fields;
+use crate::http::parameter::Parameter;
 use crate::http::reply::{Answer, json};
 use crate::members::Caller;
 use crate::store::Tx;
@@ -153,15 +154,39 @@ pub async fn get_requests(State(app): State<Arc<App>>, caller: Caller, body: Jso
     json(&recent::requests(&app, workspace(&caller)?, asked).await?)
 }
 
+/// The first of each pair.
+const BREAKDOWN_NAMES: [&str; BREAKDOWNS.len()] = {
+    let mut names = [""; BREAKDOWNS.len()];
+    let mut place = 0;
+    while place < names.len() {
+        names[place] = BREAKDOWNS[place].0;
+        place += 1;
+    }
+    names
+};
+
+/// Wire §15.6.
+const INTERVALS: &[&str] = &["hour", "day", "week", "month", "cumulative"];
+
 /// The query of [`get_character_stats`].
-pub const CHARACTER_STATS: &[(&str, &str)] = &[
-    ("start_unix", "Required; milliseconds since the epoch, from 2020 on"),
-    ("end_unix", "Required; milliseconds since the epoch, the first instant that is not meant any more"),
-    ("include_workspace_metrics", "`true`: of all keys of the workspace; else of the caller's own"),
-    ("breakdown_type", "What the series stand for, `none` if absent; `user` only with workspace metrics"),
-    ("aggregation_interval", "`hour`, `day` (if absent), `week`, `month` or `cumulative`, in UTC"),
-    ("aggregation_bucket_size", "Seconds of a bucket, in place of the interval"),
-    ("metric", "`credits` (if absent) or `request_count`; the wire's others are 0"),
+pub const CHARACTER_STATS: &[Parameter] = &[
+    Parameter::number("start_unix", "Milliseconds since the epoch, from 2020 on", EARLIEST, LATEST).required(),
+    Parameter::number(
+        "end_unix",
+        "Milliseconds since the epoch, the first instant that is not meant any more",
+        EARLIEST,
+        LATEST,
+    )
+    .required(),
+    Parameter::flag("include_workspace_metrics", "`true`: of all keys of the workspace; else of the caller's own"),
+    Parameter::words(
+        "breakdown_type",
+        "What the series stand for, `none` if absent; `user` only with workspace metrics",
+        &BREAKDOWN_NAMES,
+    ),
+    Parameter::words("aggregation_interval", "In UTC; `day` if absent", INTERVALS),
+    Parameter::number("aggregation_bucket_size", "Seconds of a bucket, in place of the interval", 1, LONGEST),
+    Parameter::words("metric", "`credits` (if absent) or `request_count`; the wire's others are 0", &METRICS),
 ];
 
 /// `GET /v1/usage/character-stats`.
@@ -176,13 +201,11 @@ pub async fn get_character_stats(State(app): State<Arc<App>>, caller: Caller, Qu
 fn series(fields: &mut Fields<'_>) -> SeriesQuestion {
     let range = reading::range(fields, ["start_unix", "end_unix"]);
     let include_workspace = fields.boolean("include_workspace_metrics").unwrap_or(false);
-    let breakdowns = BREAKDOWNS.map(|(name, _)| name);
-    let breakdown = reading::choice(fields, "breakdown_type", &breakdowns).unwrap_or("none");
+    let breakdown = reading::choice(fields, "breakdown_type", &BREAKDOWN_NAMES).unwrap_or("none");
     if breakdown == "user" && !include_workspace {
         fields.mistake("breakdown_type", "value_error", "user needs include_workspace_metrics=true");
     }
-    let intervals = ["hour", "day", "week", "month", "cumulative"];
-    let interval = reading::choice(fields, "aggregation_interval", &intervals).unwrap_or("day");
+    let interval = reading::choice(fields, "aggregation_interval", INTERVALS).unwrap_or("day");
     let size = fields.number("aggregation_bucket_size", 1, LONGEST);
     let step = match (size, interval) {
         (Some(seconds), _) => Step::Every(seconds, TimeZone::UTC),
@@ -197,7 +220,8 @@ fn series(fields: &mut Fields<'_>) -> SeriesQuestion {
 }
 
 /// The query of [`get_api_keys_usage`].
-pub const API_KEYS_USAGE: &[(&str, &str)] = &[("days", "How many days, 1–90, today among them; 30 if absent")];
+pub const API_KEYS_USAGE: &[Parameter] =
+    &[Parameter::number("days", "How many days, 1–90, today among them; 30 if absent", 1, 90)];
 
 /// `GET /v1/workspace/usage/api-keys`.
 pub async fn get_api_keys_usage(State(app): State<Arc<App>>, caller: Caller, Query(query): Query) -> Answer {

@@ -5,6 +5,8 @@ use super::proxies::{Seen, Sender};
 use crate::app::App;
 use crate::error::Failure;
 use crate::http::actor::Peer;
+use crate::http::fields::MAX_NUMBER;
+use crate::http::parameter::Parameter;
 use crate::metrics::Via;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -13,11 +15,11 @@ use std::sync::Arc;
 use stead_verify::decide::Hop;
 
 /// The query's parameters, for the description.
-pub const QUERY: &[(&str, &str)] = &[
-    ("permissions", "all of these must be held, apart by commas"),
-    ("resource", "<resource type>/<resource id> that the key's account needs a role on"),
-    ("role", "the role; viewer if absent"),
-    ("cost", "credits to charge if the answer is yes"),
+pub const QUERY: &[Parameter] = &[
+    Parameter::text("permissions", "All of these must be held, apart by commas"),
+    Parameter::text("resource", "`<resource type>/<resource id>` that the key's account needs a role on"),
+    Parameter::words("role", "The role; `viewer` if absent", &["viewer", "commenter", "editor", "admin"]),
+    Parameter::number("cost", "Credits to charge if the answer is yes", 0, MAX_NUMBER),
 ];
 
 /// The yes: who calls, and no body. Made of an [`Admitted`] and of nothing else.

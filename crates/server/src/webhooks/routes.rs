@@ -10,6 +10,7 @@ use crate::feed::mutation::Committed;
 use crate::http::extract::{Ids, JsonObject, Query};
 use crate::http::fields::{Fields, object};
 use crate::http::pages::{Pages, limit};
+use crate::http::parameter::Parameter;
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::Caller;
 use axum::extract::State;
@@ -21,6 +22,9 @@ use stead_api::webhook::{
     CreatedWebhook, DeliveryStatus, EVENTS, RotatedWebhookSecret, TestedWebhook, UpdateWebhook, WIRE_EVENTS,
     WebhookDeliveryPage, WebhookList, WebhookSettings,
 };
+
+/// The query of [`list`].
+pub const LIST: &[Parameter] = &[Parameter::flag("include_usages", "`true`: with `usage` and `events`")];
 
 /// `GET /v1/workspace/webhooks`.
 pub async fn list(State(app): State<Arc<App>>, caller: Caller, Query(query): Query) -> Answer {
@@ -200,10 +204,14 @@ pub async fn redeliver(
 }
 
 /// The query of [`deliveries`].
-pub const DELIVERIES: &[(&str, &str)] = &[
-    ("status", "`pending`, `failed` (to be tried again), `delivered` or `dead`; without it, all"),
-    ("limit", "Deliveries of a page, 1–200, 100 if absent"),
-    ("cursor", "`next_cursor` of the page before"),
+pub const DELIVERIES: &[Parameter] = &[
+    Parameter::words(
+        "status",
+        "Only those: `failed` is to be tried again; without it, all",
+        &["pending", "failed", "delivered", "dead"],
+    ),
+    Parameter::number("limit", "Deliveries of a page, 1–200, 100 if absent", 1, 200),
+    Parameter::text("cursor", "`next_cursor` of the page before"),
 ];
 
 /// `GET …/deliveries`.

@@ -9,6 +9,7 @@ use crate::error::Failure;
 use crate::http::extract::{Ids, JsonObject, Query};
 use crate::http::fields::{EMAIL, Fields};
 use crate::http::pages::{Pages, limit};
+use crate::http::parameter::Parameter;
 use crate::http::reply::{Answer, committed, json, no_store};
 use crate::members::Caller;
 use axum::extract::State;
@@ -78,8 +79,10 @@ fn zone(fields: &mut Fields<'_>) -> Option<String> {
 }
 
 /// The query of [`list`].
-pub const LIST: &[(&str, &str)] =
-    &[("limit", "Workspaces of a page, 1–200, 100 if absent"), ("cursor", "`next_cursor` of the page before")];
+pub const LIST: &[Parameter] = &[
+    Parameter::number("limit", "Workspaces of a page, 1–200, 100 if absent", 1, 200),
+    Parameter::text("cursor", "`next_cursor` of the page before"),
+];
 
 /// `GET /v1/workspaces`.
 pub async fn list(State(app): State<Arc<App>>, Query(query): Query) -> Answer {

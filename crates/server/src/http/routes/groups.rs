@@ -6,7 +6,7 @@ use crate::members::{Access, Object};
 use axum::http::Method;
 use axum::routing::{delete, get, patch, post};
 use stead_api::account::Status;
-use stead_api::group::{CreateGroup, FoundGroup, Group, GroupMember, Groups, UpdateGroup};
+use stead_api::group::{CreateGroup, FoundGroups, Group, GroupMember, GroupsById, UpdateGroup};
 use stead_api::permission::{GROUP_MEMBERS_MANAGE, WORKSPACE_READ, WORKSPACE_WRITE};
 
 /// The heading these stand under.
@@ -28,7 +28,7 @@ pub(super) fn rows() -> Vec<Route> {
             "All groups with their members, by id",
             get(handlers::list),
         )
-        .answer::<Groups>(),
+        .answer::<GroupsById>(),
         Route::new(
             "search_groups",
             Method::GET,
@@ -39,7 +39,7 @@ pub(super) fn rows() -> Vec<Route> {
             get(handlers::search),
         )
         .query(handlers::SEARCH)
-        .answer::<Vec<FoundGroup>>(),
+        .answer::<FoundGroups>(),
         Route::new(
             "create_group",
             Method::POST,

@@ -13,6 +13,7 @@ mod webhooks;
 mod workspaces;
 
 use super::openapi::{Schema, schema};
+use super::parameter::Parameter;
 use crate::app::App;
 use crate::members::{Access, Object};
 use axum::http::Method;
@@ -36,8 +37,8 @@ pub struct Route {
     pub summary: &'static str,
     /// The heading it stands under.
     pub tag: &'static str,
-    /// The query's parameters with a word on each.
-    pub query: &'static [(&'static str, &'static str)],
+    /// The query's parameters.
+    pub query: &'static [Parameter],
     /// The body's schema, if it takes one.
     pub body: Option<Schema>,
     /// The answer's schema; `None` for what has no fixed one.
@@ -59,7 +60,7 @@ impl Route {
         Self { id, method, path, access, object, summary, tag: "", query: &[], body: None, answer: None, handler }
     }
 
-    fn query(self, query: &'static [(&'static str, &'static str)]) -> Self {
+    fn query(self, query: &'static [Parameter]) -> Self {
         Self { query, ..self }
     }
 

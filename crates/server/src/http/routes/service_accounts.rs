@@ -192,7 +192,7 @@ pub(super) fn rows() -> Vec<Route> {
             "Disable the key that makes this call",
             post(keys::routes::disable_self),
         )
-        .query(&[("api_key_name", "must be `self`")])
+        .query(keys::routes::DISABLE_SELF)
         .answer::<Status>(),
     ]
 }

@@ -29,7 +29,7 @@ pub(super) fn rows() -> Vec<Route> {
             "List all webhooks",
             get(webhooks::list),
         )
-        .query(&[("include_usages", "`true`: with `usage` and `events`")])
+        .query(webhooks::LIST)
         .answer::<WebhookList>(),
         Route::new(
             "create_webhook",

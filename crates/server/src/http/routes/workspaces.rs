@@ -8,7 +8,7 @@ use axum::routing::{get, patch, post};
 use stead_api::account::Status;
 use stead_api::permission::{WORKSPACE_READ, WORKSPACE_WRITE};
 use stead_api::workspace::{
-    CreateWorkspace, CreatedWorkspace, OwnWorkspace, ReportApiKey, ThirdPartyDisabling, UpdateOwnWorkspace,
+    CreateWorkspace, CreatedWorkspace, OwnWorkspace, ReportApiKeys, ThirdPartyDisabling, UpdateOwnWorkspace,
     UpdateWorkspace, Workspace, WorkspacePage,
 };
 
@@ -93,7 +93,7 @@ pub(super) fn rows() -> Vec<Route> {
             "Report a key that was found where it should not be; one, or a list of up to 100. The answer is the same for every string",
             post(keys::routes::report),
         )
-        .body::<ReportApiKey>()
+        .body::<ReportApiKeys>()
         .answer::<Status>(),
     ]
 }
