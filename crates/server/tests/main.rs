@@ -28,6 +28,7 @@ mod limits;
 mod mail;
 mod members;
 mod metrics;
+mod model;
 mod nodes;
 mod policies;
 mod power;

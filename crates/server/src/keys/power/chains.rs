@@ -65,7 +65,8 @@ impl Can {
         let mask = |yes: &mut dyn Iterator<Item = bool>| {
             yes.enumerate().fold(0_u32, |mask, (place, yes)| mask | (u32::from(yes) << place))
         };
-        let names = &mut NAMES.iter().map(|name| key.permissions.as_ref().is_none_or(|held| held.iter().any(|h| h == name)));
+        let names =
+            &mut NAMES.iter().map(|name| key.permissions.as_ref().is_none_or(|held| held.iter().any(|h| h == name)));
         let instants =
             &mut INSTANTS.iter().map(|at| *at > now && !key.is_disabled && key.expires_at.is_none_or(|end| *at < end));
         let within = |address: &str| {
@@ -79,12 +80,14 @@ impl Can {
             .chain(up_to(key.dubbing_concurrency_limit));
         let rates = key.rate_limits.as_deref().unwrap_or(&[]);
         // A bucket each for two keys of a lineage, or one for both.
-        let bursts = &mut [1, 2].into_iter().flat_map(|keys| BURSTS.map(|burst| (keys, burst))).map(|(keys, (uses, seconds))| {
-            rates.iter().all(|rate| {
-                let buckets = if rate.per == RateLimitScope::Key { keys } else { 1 };
-                uses * keys * rate.window_seconds <= buckets * rate.limit * (rate.window_seconds + seconds)
-            })
-        });
+        let bursts = &mut [1, 2].into_iter().flat_map(|keys| BURSTS.map(|burst| (keys, burst))).map(
+            |(keys, (uses, seconds))| {
+                rates.iter().all(|rate| {
+                    let buckets = if rate.per == RateLimitScope::Key { keys } else { 1 };
+                    uses * keys * rate.window_seconds <= buckets * rate.limit * (rate.window_seconds + seconds)
+                })
+            },
+        );
         let all = [
             mask(names),
             mask(instants),
@@ -254,7 +257,11 @@ fn run(rules: &Rules, seed: u64) -> Result<usize, String> {
             now += 9;
         }
         let works = |known: &Known| {
-            known.is_held && !known.is_gone && !known.key.is_disabled && known.key.holds("manage") && known.key.expires_at.is_none_or(|end| now < end)
+            known.is_held
+                && !known.is_gone
+                && !known.key.is_disabled
+                && known.key.holds("manage")
+                && known.key.expires_at.is_none_or(|end| now < end)
         };
         let callers: Vec<_> = (0..all.len()).filter(|i| works(&all[*i])).collect();
         if callers.is_empty() {
@@ -269,7 +276,8 @@ fn run(rules: &Rules, seed: u64) -> Result<usize, String> {
         let touched = match dice.roll(8) {
             0 | 1 => {
                 // Mostly a twin of the caller with one field rolled anew: the rules are at their edges.
-                let mut new = if dice.roll(3) == 0 { key(&mut dice) } else { KeyRow { is_disabled: false, ..caller.clone() } };
+                let mut new =
+                    if dice.roll(3) == 0 { key(&mut dice) } else { KeyRow { is_disabled: false, ..caller.clone() } };
                 let field = dice.roll(8);
                 roll_field(&mut dice, &mut new, field);
                 if rules.minting && !rules.allows(&new, &caller) {
@@ -343,10 +351,15 @@ fn run(rules: &Rules, seed: u64) -> Result<usize, String> {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a test reads its environment and tells what it did")]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test reads its environment and tells what it did"
+)]
 fn no_chain_goes_beyond_its_first_key() {
     let chains = std::env::var("STEAD_LATTICE").map_or(100_000, |text| text.parse().unwrap());
-    let steps: usize = (0..chains).map(|seed| run(&Rules::real(), seed).unwrap_or_else(|beyond| panic!("{beyond}"))).sum();
+    let steps: usize =
+        (0..chains).map(|seed| run(&Rules::real(), seed).unwrap_or_else(|beyond| panic!("{beyond}"))).sum();
     println!("{chains} chains, {steps} steps that were let through, none beyond");
     assert!(steps as u64 > chains * 2, "most are refused: {steps}");
 }
@@ -367,7 +380,9 @@ fn each_rule_left_out_is_found_out() {
         rules.dimensions.remove(place);
         mutants.push((format!("without {}", dimension.param), rules));
         if dimension.param == "tts_concurrency_limit" {
-            for (name, half) in [("only speech at once", only_tts as fn(&KeyRow, &KeyRow) -> bool), ("only music at once", only_music)] {
+            for (name, half) in
+                [("only speech at once", only_tts as fn(&KeyRow, &KeyRow) -> bool), ("only music at once", only_music)]
+            {
                 let mut rules = real();
                 rules.dimensions[place].exceeds = half;
                 mutants.push((name.into(), rules));
