@@ -273,6 +273,7 @@ pub async fn update(
                 // Its keys begin to work: none of them may be stronger than the one that asks.
                 for key in keys::rows_of_principal(m.tx, &workspace, &id)? {
                     power::check_whole(&m.authority, &key)?;
+                    power::check_credits(m, &id, &key)?;
                 }
                 power::check_owner(m, &id)?;
             }

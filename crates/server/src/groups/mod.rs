@@ -105,6 +105,21 @@ pub fn permissions_of(
     Ok(permissions)
 }
 
+/// The least that any of these groups, or that of everybody, lets its members spend in a month.
+pub fn least_limit(
+    tx: &mut Tx<'_>,
+    ring: &Ring,
+    workspace: &WorkspaceId,
+    groups: &[String],
+) -> Result<Option<i64>, Error> {
+    let mut least = None;
+    for id in groups.iter().map(String::as_str).chain([DEFAULT]) {
+        let group = queries::find(tx, workspace, id)?.filter(|group| group.is_sealed(ring, workspace));
+        least = least.into_iter().chain(group.and_then(|group| group.usage_limit)).min();
+    }
+    Ok(least)
+}
+
 /// Every group's facts, for the mirror.
 pub fn facts(tx: &mut Tx<'_>, ring: &Ring) -> Result<Vec<Fact>, Error> {
     Ok(queries::all(tx)?.iter().map(|(workspace, row)| row.fact(ring, workspace)).collect())
@@ -416,6 +431,10 @@ pub async fn change_member(
         if group == DEFAULT {
             let message = "Everybody is in this group: nobody can join or leave it.";
             return Err(Failure::refused(ErrorCode::EverybodysGroup, message));
+        }
+        if !m.authority.is_admin && !joins && row.usage_limit.is_some() {
+            let message = "Only workspace admins take members out of a group that limits what they spend.";
+            return Err(Failure::refused(ErrorCode::Forbidden, message));
         }
         let member = members::principal_by_email(m.tx, &workspace, &email)?;
         let member = member.ok_or_else(|| Failure::refused(ErrorCode::UserNotFound, "There is no such member."))?;

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::error::{Failure, Refusal, field_error};
 use crate::feed::idempotency::Retry;
 use crate::feed::mutation::{self, Committed, Mutation, Target};
-use crate::keys::Bounds;
+use crate::keys::{Bounds, power};
 use crate::members::seats::Taken;
 use crate::members::{self, Caller, SeatType};
 use crate::store::{Error, Tx};
@@ -169,11 +169,16 @@ fn check_power(m: &mut Mutation<'_, '_>, asked: &Asked) -> Result<(), Failure> {
     }
     let theirs = groups::permissions_of(m.tx, &m.app.ring, &m.workspace_id(), &asked.groups)?;
     let more: Vec<_> = theirs.difference(&m.authority.group_permissions).cloned().collect();
-    if more.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::lacks("The groups have group permissions that you do not have.", more))
+    if !more.is_empty() {
+        return Err(Failure::lacks("The groups have group permissions that you do not have.", more));
     }
+    // Who is in a group also has what is shared with it.
+    let is_theirs = |group: &String| group == groups::DEFAULT || m.authority.groups.contains(group);
+    if asked.groups.iter().all(is_theirs) {
+        return Ok(());
+    }
+    let message = "Only workspace admins may invite people to groups that they are not in themselves.";
+    Err(Failure::param(ErrorCode::Forbidden, "group_ids", message))
 }
 
 /// Whether there would be a seat for each if everybody came who is invited.
@@ -191,7 +196,9 @@ fn check_seats(m: &mut Mutation<'_, '_>, asked: &Asked, emails: &[&str]) -> Resu
 fn invite(m: &mut Mutation<'_, '_>, asked: &Asked, email: &str) -> Result<Option<InviteLink>, Failure> {
     let workspace = m.workspace_id();
     let token = token::mint(m.app, &workspace)?;
-    let bounds = m.authority.key.as_ref().map(Bounds::of).unwrap_or_default();
+    let mut bounds = m.authority.key.as_ref().map(Bounds::of).unwrap_or_default();
+    // The newcomer doesn't share what bounds the maker's keys together.
+    bounds.character_limit = power::most_credits(m)?;
     let ends = m.now.plus_seconds(DAYS * 24 * 60 * 60).0;
     let invited_by = m.authority.key.as_ref().map(|key| key.principal_id.clone()).unwrap_or_default();
     let mut row = InviteRow {

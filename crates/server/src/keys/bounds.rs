@@ -10,7 +10,8 @@ use stead_api::key::RateLimit;
 pub struct Bounds {
     permissions: Option<Vec<String>>,
     allowed_ips: Option<Vec<String>>,
-    character_limit: Option<i64>,
+    /// Credits a month.
+    pub character_limit: Option<i64>,
     tts_concurrency_limit: Option<i64>,
     dubbing_concurrency_limit: Option<i64>,
     music_concurrency_limit: Option<i64>,

@@ -96,6 +96,7 @@ pub async fn create(
         policy::check_new(&policies, &row, is_persons(m, &principal)?, m.now)?;
         power::check_whole(&m.authority, &row)?;
         power::check_owner(m, &principal)?;
+        power::check_credits(m, &principal, &row)?;
         insert(m, &mut row)?;
         m.audit(
             "API Key Creation",
@@ -231,6 +232,7 @@ pub async fn update(
             power::check_change(&m.authority, &old, &row)?;
             if power::is_widened(&old, &row) {
                 power::check_owner(m, &principal)?;
+                power::check_credits(m, &principal, &row)?;
             }
             save(m, &mut row)?;
             let mut data = told(&row);

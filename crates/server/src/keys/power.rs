@@ -93,6 +93,29 @@ pub fn check_owner(m: &mut Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), 
     Ok(())
 }
 
+/// What a key's owner and the owner's groups may spend bounds the key as well: who is no admin may hand out no key that
+/// may spend more in a month than the one that asks.
+pub fn check_credits(m: &mut Mutation<'_, '_>, owner: &PrincipalId, key: &KeyRow) -> Result<(), Failure> {
+    let Some(most) = most_credits(m)? else { return Ok(()) };
+    let workspace = m.workspace_id();
+    let Some(owner) = members::principal(m.tx, &workspace, owner)? else { return Ok(()) };
+    let shared = groups::least_limit(m.tx, &m.app.ring, &workspace, owner.groups())?;
+    let theirs = key.character_limit.into_iter().chain(owner.usage_limit()).chain(shared).min();
+    if beyond_number(theirs, Some(most)) { Err(refused("character_limit")) } else { Ok(()) }
+}
+
+/// The most that the key that asks may spend in a month, its own limit and those that it shares with others together.
+/// An admin sets what is shared, and is bound by the key's own alone, which [`check_whole`] judges.
+pub fn most_credits(m: &mut Mutation<'_, '_>) -> Result<Option<i64>, Failure> {
+    let Some(own) = m.authority.key.as_ref().map(|key| key.character_limit) else { return Ok(None) };
+    if m.authority.is_admin {
+        return Ok(own);
+    }
+    let workspace = m.workspace_id();
+    let shared = groups::least_limit(m.tx, &m.app.ring, &workspace, &m.authority.groups)?;
+    Ok(own.into_iter().chain(m.authority.usage_limit).chain(shared).min())
+}
+
 /// Keys of one's own need a full seat (wire §9.8).
 pub fn check_seat(m: &Mutation<'_, '_>, owner: &PrincipalId) -> Result<(), Failure> {
     let own = m.authority.key.as_ref().is_some_and(|key| key.principal_id == owner.as_str());

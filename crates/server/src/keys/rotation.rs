@@ -37,6 +37,7 @@ pub async fn rotate(
         check_rotatable(&old, m.now)?;
         power::check_whole(&m.authority, &old)?;
         power::check_owner(m, &principal)?;
+        power::check_credits(m, &principal, &old)?;
         let is_persons = is_persons(m, &principal)?;
         let (secret, fresh) = mint(m, &principal);
         let mut successor = KeyRow {
@@ -136,6 +137,7 @@ pub async fn undo(
         old.expires_at = old.unrotated_expires_at.take();
         power::check_whole(&m.authority, &old)?;
         power::check_owner(m, &principal)?;
+        power::check_credits(m, &principal, &old)?;
         save(m, &mut old)?;
         m.audit(
             "API Key Update",

@@ -267,6 +267,14 @@ impl Principal {
         }
     }
 
+    /// Credits a month, all its keys together.
+    pub fn usage_limit(&self) -> Option<i64> {
+        match self {
+            Self::Member(row) => row.usage_limit,
+            Self::Account(row) => row.usage_limit,
+        }
+    }
+
     /// Whether it is a workspace admin.
     pub fn is_admin(&self) -> bool {
         matches!(self, Self::Member(row) if row.is_admin())
@@ -481,6 +489,8 @@ pub struct Authority {
     pub groups: Vec<String>,
     /// What it may do through its groups, `default` included.
     pub group_permissions: BTreeSet<String>,
+    /// Credits a month, all its keys together.
+    pub usage_limit: Option<i64>,
     /// Whether it is no person.
     pub is_service_account: bool,
     /// What it is called.
@@ -524,6 +534,7 @@ pub fn authorize(
             is_admin: member.is_admin(),
             group_permissions: groups::permissions_of(tx, ring, workspace_id, &member.groups)?,
             groups: member.groups,
+            usage_limit: member.usage_limit,
             name: member.name,
             email: member.email,
             seat: member.seat_type,
@@ -538,6 +549,7 @@ pub fn authorize(
             is_service_account: true,
             group_permissions: groups::permissions_of(tx, ring, workspace_id, &account.groups)?,
             groups: account.groups,
+            usage_limit: account.usage_limit,
             name: account.name,
             email: account.email,
             seat,
