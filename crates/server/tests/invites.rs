@@ -336,6 +336,12 @@ async fn nobody_gives_what_they_do_not_have(engine: Engine) {
     let strong = world.group(&["workspace_members_invite", "service_accounts_manage"], vec![]).await;
     let harmless = world.group(&[], vec![]).await;
     let seat = |seat: &str| json!({"email": "a@example.com", "seat_type": seat});
+    // A group that gives no group permission may still have something shared with it.
+    let others = world.group(&[], vec![]).await;
+    for key in [&manager, &robot.secret] {
+        let body = json!({"email": "a@example.com", "group_ids": [others]});
+        invite_as(&world, key, body).await.is(403, "forbidden");
+    }
     for key in [&manager, &robot.secret] {
         invite_as(&world, key, seat("workspace_admin")).await.is(403, "forbidden");
         // Not only for what a group may do: what is shared with it, too, only its members can hand on.

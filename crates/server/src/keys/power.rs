@@ -17,6 +17,7 @@ use stead_api::permission::{
 };
 
 /// One way in which a key can be stronger than another.
+#[derive(Clone, Copy)]
 struct Dimension {
     /// The field of the request that it comes from.
     param: &'static str,
@@ -52,10 +53,15 @@ const DIMENSIONS: [Dimension; 7] = [
 /// A new key, or one that begins to work: nothing of it may exceed the caller's.
 pub fn check_whole(authority: &Authority, key: &KeyRow) -> Result<(), Failure> {
     let Some(caller) = &authority.key else { return Ok(()) };
-    match DIMENSIONS.iter().find(|dimension| (dimension.exceeds)(key, caller)) {
+    match beyond(&DIMENSIONS, key, caller) {
         None => Ok(()),
         Some(dimension) => Err(refused(dimension.param)),
     }
+}
+
+/// The first dimension in which one key exceeds another.
+fn beyond<'a>(dimensions: &'a [Dimension], key: &KeyRow, caller: &KeyRow) -> Option<&'a Dimension> {
+    dimensions.iter().find(|dimension| (dimension.exceeds)(key, caller))
 }
 
 /// A changed key: one that is given anything must as a whole not exceed the caller's. Judging each dimension by itself
@@ -66,7 +72,11 @@ pub fn check_change(authority: &Authority, old: &KeyRow, new: &KeyRow) -> Result
 
 /// Whether a change gives a key anything it didn't have.
 pub fn is_widened(old: &KeyRow, new: &KeyRow) -> bool {
-    (old.is_disabled && !new.is_disabled) || DIMENSIONS.iter().any(|dimension| (dimension.exceeds)(new, old))
+    is_widened_in(&DIMENSIONS, old, new)
+}
+
+fn is_widened_in(dimensions: &[Dimension], old: &KeyRow, new: &KeyRow) -> bool {
+    (old.is_disabled && !new.is_disabled) || beyond(dimensions, new, old).is_some()
 }
 
 /// A key also acts with what its owner has through groups: who is no admin may hand out only what they have themselves.
@@ -185,6 +195,9 @@ fn beyond_rates(a: &[RateLimit], b: &[RateLimit]) -> bool {
     };
     b.iter().any(|b| !a.iter().any(|a| slower(a, b)))
 }
+
+#[cfg(test)]
+mod chains;
 
 #[cfg(test)]
 mod tests {
