@@ -21,6 +21,9 @@ on_both_stores! {
 /// The methods of HTTP that have a body or none, one that no server knows, and two that only ask.
 const VERBS: [&str; 9] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "LIST"];
 
+/// Where in the list of objects those begin that are none.
+const STRANGE: usize = 11;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     /// The gate let it pass: 2xx, or a mistake that is told to those who may.
@@ -84,6 +87,11 @@ impl Who {
 
     fn may(&self, group_permission: &str) -> bool {
         self.is_admin || self.group_permissions.contains(group_permission)
+    }
+
+    /// Whom most gates let through.
+    fn is_wide(&self) -> bool {
+        self.is_core && (self.is_admin || !self.group_permissions.is_empty())
     }
 
     fn role_on(&self, thing: &Thing) -> Option<Role> {
@@ -602,7 +610,7 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
 
     // Whatever is refused, and whatever only reads, changes nothing: one server is enough for all of it.
     let before = rows(&scene.world, engine, None).await;
-    for path in paths {
+    for (number, path) in paths.into_iter().enumerate() {
         for verb in VERBS {
             let named = |method: &str| table.iter().find(|route| route.path == path && route.method == method);
             let any = table.iter().find(|route| route.path == path).unwrap();
@@ -618,6 +626,12 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
                     let is_sampled = is_full || (is_own && who.is_core);
                     if place > 0 && !(is_sampled && names_an_object(any.object)) {
                         break;
+                    }
+                    // Of what is no id at all a quarter, another one for each route; and all of it as those alone whom
+                    // the gate lets through.
+                    let is_strange = place >= STRANGE && !thing.is_oneself;
+                    if is_strange && !is_full && (!who.is_wide() || (place + number) % 4 != 0) {
+                        continue;
                     }
                     let refused = expected(route, who, thing) != Class::Allowed;
                     if !refused && !only_reads(route.unwrap()) {
@@ -639,7 +653,8 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
     }
     let after = rows(&scene.world, engine, None).await;
     let changed = before.iter().filter(|row| !after.contains(row)).count();
-    assert!(before == after, "refused calls changed {changed} rows");
+    let shown = findings.deviations.iter().take(40).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(before == after, "refused calls changed {changed} rows; {shown}");
     let refused = (findings.cells, began.elapsed());
 
     // Whoever may change something, each about things of its own.
