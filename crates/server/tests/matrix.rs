@@ -599,6 +599,14 @@ impl Findings {
     }
 }
 
+/// The rows, but for what is written behind verifications, which are no changes.
+async fn changes(world: &World, engine: Engine) -> Vec<Vec<String>> {
+    const BEHIND: [&str; 4] = ["credit_leases", "credits", "key_uses", "usage_blocks"];
+    let mut rows = rows(world, engine, None).await;
+    rows.retain(|row| !BEHIND.contains(&row[0].as_str()));
+    rows
+}
+
 async fn who_may_is_what_the_table_says(engine: Engine) {
     let began = std::time::Instant::now();
     let is_full = std::env::var("STEAD_MATRIX").is_ok_and(|size| size == "full");
@@ -609,7 +617,7 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
     let prepared = began.elapsed();
 
     // Whatever is refused, and whatever only reads, changes nothing: one server is enough for all of it.
-    let before = rows(&scene.world, engine, None).await;
+    let before = changes(&scene.world, engine).await;
     for (number, path) in paths.into_iter().enumerate() {
         for verb in VERBS {
             let named = |method: &str| table.iter().find(|route| route.path == path && route.method == method);
@@ -651,10 +659,10 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
             }
         }
     }
-    let after = rows(&scene.world, engine, None).await;
-    let changed = before.iter().filter(|row| !after.contains(row)).count();
+    let after = changes(&scene.world, engine).await;
+    let changed: Vec<_> = before.iter().filter(|row| !after.contains(row)).take(3).collect();
     let shown = findings.deviations.iter().take(40).map(String::as_str).collect::<Vec<_>>().join("\n");
-    assert!(before == after, "refused calls changed {changed} rows; {shown}");
+    assert!(before == after, "refused calls changed {changed:?}; {shown}");
     let refused = (findings.cells, began.elapsed());
 
     // Whoever may change something, each about things of its own.
