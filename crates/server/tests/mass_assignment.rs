@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use stead_server::http::openapi::describe;
 use stead_server::http::routes::{Route, routes};
-use stead_server::members::{Access, SeatType};
+use stead_server::members::{Access, Object, SeatType};
 
 on_both_stores! {
     a_field_that_a_route_does_not_list_does_nothing
@@ -152,7 +152,8 @@ impl Callers {
         match route.access {
             Access::Operator => OPERATOR,
             Access::Admin(_) => &self.owner,
-            _ if route.path.contains("resources/") => &self.owner,
+            // What the manager has no part in.
+            _ if matches!(route.object, Object::OwnGroup | Object::Resource(_)) => &self.owner,
             _ => &self.manager,
         }
     }
@@ -175,6 +176,13 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
+    /// But for what is written behind verifications.
+    async fn rows(&self) -> Vec<Vec<String>> {
+        let mut rows = rows(self.world, self.engine, None).await;
+        rows.retain(|row| !["credit_leases", "credits", "key_uses", "usage_blocks"].contains(&row[0].as_str()));
+        rows
+    }
+
     /// Calls a route about new things, with more fields in its body, or in what the body holds.
     async fn call(&mut self, route: &Route, extra: &[(String, Value)], is_deep: bool) -> Effect {
         self.calls += 1;
@@ -186,21 +194,31 @@ impl Trial<'_> {
         for (field, value) in extra {
             target.entry(field.clone()).or_insert_with(|| value.clone());
         }
-        let before = rows(self.world, self.engine, None).await;
+        let before = self.rows().await;
         let caller = self.callers.of(route).to_owned();
         let reply = self.world.call_as(&caller, route.method.as_str(), &path, body).await;
-        let after = rows(self.world, self.engine, None).await;
+        let after = self.rows().await;
         if route.path.contains("webhooks") {
             let id = reply.body["webhook_id"].as_str().unwrap_or(&things.webhook);
             let path = format!("/v1/workspace/webhooks/{id}");
             self.world.call_as(&self.callers.owner, "DELETE", &path, Value::Null).await;
         }
         let mut answer = reply.body.clone();
-        if let Some(answer) = answer.as_object_mut() {
-            answer.remove("hint");
-        }
-        let answer = plain(&without_hints(&answer.to_string()));
+        forget(&mut answer);
+        let answer = plain(&answer.to_string());
         Effect { status: reply.status.as_u16(), answer, rows: difference(&before, &after) }
+    }
+}
+
+/// Takes out of an answer what says where a log is, and how a secret ends.
+fn forget(answer: &mut Value) {
+    match answer {
+        Value::Object(fields) => {
+            fields.retain(|name, _| name != "revision" && name != "hint");
+            fields.values_mut().for_each(forget);
+        }
+        Value::Array(values) => values.iter_mut().for_each(forget),
+        _ => {}
     }
 }
 
@@ -268,8 +286,10 @@ async fn a_field_that_a_route_does_not_list_does_nothing(engine: Engine) {
             assert!(usual.status == 200, "{}: {} {}", route.id, usual.status, usual.answer);
             assert!(
                 usual == again,
-                "{}: what differs by itself is not masked: {:?}\n{:?}",
+                "{}: what differs by itself is not masked: {}\n{}\n{:?}\n{:?}",
                 route.id,
+                usual.answer,
+                again.answer,
                 usual.rows,
                 again.rows
             );

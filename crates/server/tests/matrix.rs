@@ -21,6 +21,9 @@ on_both_stores! {
 /// The methods of HTTP that have a body or none, one that no server knows, and two that only ask.
 const VERBS: [&str; 9] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "LIST"];
 
+/// Where in the list of objects those begin that are none.
+const STRANGE: usize = 11;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     /// The gate let it pass: 2xx, or a mistake that is told to those who may.
@@ -84,6 +87,11 @@ impl Who {
 
     fn may(&self, group_permission: &str) -> bool {
         self.is_admin || self.group_permissions.contains(group_permission)
+    }
+
+    /// Whom most gates let through.
+    fn is_wide(&self) -> bool {
+        self.is_core && (self.is_admin || !self.group_permissions.is_empty())
     }
 
     fn role_on(&self, thing: &Thing) -> Option<Role> {
@@ -591,6 +599,14 @@ impl Findings {
     }
 }
 
+/// The rows, but for what is written behind verifications, which are no changes.
+async fn changes(world: &World, engine: Engine) -> Vec<Vec<String>> {
+    const BEHIND: [&str; 4] = ["credit_leases", "credits", "key_uses", "usage_blocks"];
+    let mut rows = rows(world, engine, None).await;
+    rows.retain(|row| !BEHIND.contains(&row[0].as_str()));
+    rows
+}
+
 async fn who_may_is_what_the_table_says(engine: Engine) {
     let began = std::time::Instant::now();
     let is_full = std::env::var("STEAD_MATRIX").is_ok_and(|size| size == "full");
@@ -601,8 +617,8 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
     let prepared = began.elapsed();
 
     // Whatever is refused, and whatever only reads, changes nothing: one server is enough for all of it.
-    let before = rows(&scene.world, engine, None).await;
-    for path in paths {
+    let before = changes(&scene.world, engine).await;
+    for (number, path) in paths.into_iter().enumerate() {
         for verb in VERBS {
             let named = |method: &str| table.iter().find(|route| route.path == path && route.method == method);
             let any = table.iter().find(|route| route.path == path).unwrap();
@@ -618,6 +634,12 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
                     let is_sampled = is_full || (is_own && who.is_core);
                     if place > 0 && !(is_sampled && names_an_object(any.object)) {
                         break;
+                    }
+                    // Of what is no id at all a quarter, another one for each route; and all of it as those alone whom
+                    // the gate lets through.
+                    let is_strange = place >= STRANGE && !thing.is_oneself;
+                    if is_strange && !is_full && (!who.is_wide() || (place + number) % 4 != 0) {
+                        continue;
                     }
                     let refused = expected(route, who, thing) != Class::Allowed;
                     if !refused && !only_reads(route.unwrap()) {
@@ -637,9 +659,10 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
             }
         }
     }
-    let after = rows(&scene.world, engine, None).await;
-    let changed = before.iter().filter(|row| !after.contains(row)).count();
-    assert!(before == after, "refused calls changed {changed} rows");
+    let after = changes(&scene.world, engine).await;
+    let changed: Vec<_> = before.iter().filter(|row| !after.contains(row)).take(3).collect();
+    let shown = findings.deviations.iter().take(40).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(before == after, "refused calls changed {changed:?}; {shown}");
     let refused = (findings.cells, began.elapsed());
 
     // Whoever may change something, each about things of its own.

@@ -67,7 +67,7 @@ impl Side {
             if !(asks || route.method == "GET") || matches!(route.access, Access::Anyone | Access::Operator) {
                 continue;
             }
-            for secret in &self.secrets {
+            for (who, secret) in self.secrets.iter().enumerate() {
                 let (path, body) = example(&route, &self.things).unwrap();
                 let reply = world.call_as(secret, route.method.as_str(), &path, body).await;
                 let id = reply.headers["x-request-id"].to_str().unwrap().to_owned();
@@ -84,10 +84,7 @@ impl Side {
                 if let Some(detail) = reply.body["detail"]["decision"]["decision_id"].as_str() {
                     text = text.replace(detail, "DECISION");
                 }
-                answers.insert(
-                    format!("{} {path} by {}", route.method, &secret[..12]),
-                    (reply.status.as_u16(), headers, text),
-                );
+                answers.insert(format!("{} {path} by {who}", route.method), (reply.status.as_u16(), headers, text));
             }
         }
         answers
@@ -222,8 +219,12 @@ async fn what_one_workspace_does_changes_nothing_in_another(engine: Engine) {
         let mut random = Random(seed);
         let idle = 1 - busy;
         let workspace = sides[idle].site.workspace.clone();
-        let kept = rows(&world, engine, Some(&workspace)).await;
         let answered = sides[idle].answers(&world).await;
+        // What these questions were counted as is written before anything is compared.
+        for path in ["/v1/api-keys?unused_for=1s", "/v1/workspace/usage/api-keys"] {
+            world.call_as(&sides[busy].site.admin, "GET", path, Value::Null).await.ok();
+        }
+        let kept = rows(&world, engine, Some(&workspace)).await;
         assert!(kept.len() > 30 && answered.len() > 60, "{} rows, {} answers", kept.len(), answered.len());
         for turn in 0..count {
             if turn % 25 == 24 {
@@ -261,7 +262,7 @@ async fn what_one_workspace_does_changes_nothing_in_another(engine: Engine) {
 }
 
 /// Statements that touch every workspace's rows, and why they may.
-const EVERYWHERE: [(&str, &str); 11] = [
+const EVERYWHERE: [(&str, &str); 12] = [
     ("UPDATE change_clock", "the clock of the change log, which all workspaces share"),
     ("UPDATE schema_lease", "one migration at a time"),
     ("DELETE FROM change_log WHERE at <", "forgets what every mirror has taken in"),
@@ -271,6 +272,10 @@ const EVERYWHERE: [(&str, &str); 11] = [
     ("DELETE FROM credit_notices WHERE period <", "forgets what was told of months gone by"),
     ("UPDATE idempotency SET sealed_secret = NULL WHERE at <", "a minute after, no secret lies there"),
     ("DELETE FROM idempotency WHERE at <", "forgets first outcomes after a day"),
+    (
+        "UPDATE webhook_deliveries SET claimed_by = NULL, claimed_until = 0 WHERE finished_at IS NULL",
+        "a node that is alone takes over what others had begun to send",
+    ),
     ("DELETE FROM webhook_deliveries WHERE (workspace_id, webhook_id, seq) IN", "forgets what was told long ago"),
     ("DELETE FROM webhook_events WHERE (workspace_id, seq) IN", "forgets events that were told long ago"),
 ];
