@@ -121,7 +121,17 @@ fn schemathesis(server: &Server, pass: &Pass<'_>) -> (String, Option<String>) {
         .args(["--config-file", "schemathesis.toml", "run"])
         .arg(format!("{}/openapi.json", server.base_url()))
         .args(["--phases", pass.phases, "--max-examples", &examples, "--seed", "1"])
-        .args(["--continue-on-failure", "--no-shrink", "--suppress-health-check", "all", "--warnings", "off"])
+        // Several at a time: most of it is waiting for the disk.
+        .args([
+            "--workers",
+            "4",
+            "--continue-on-failure",
+            "--no-shrink",
+            "--suppress-health-check",
+            "all",
+            "--warnings",
+            "off",
+        ])
         .args(pass.choice)
         .current_dir(folder.path())
         // Nothing of the developer's own, and no proxy between the two.
