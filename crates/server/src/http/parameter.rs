@@ -49,6 +49,7 @@ impl Parameter {
     }
 
     /// It must be there.
+    #[must_use]
     pub const fn required(self) -> Self {
         Self { is_required: true, ..self }
     }
