@@ -10,9 +10,11 @@
 
 mod arguments;
 mod bench;
+mod chains;
 mod comparators;
 mod fuzz;
 mod kill;
+mod model;
 mod openapi;
 mod packages;
 mod postgres;
@@ -62,6 +64,18 @@ const COMMANDS: &[Chore] = &[
         takes: "[--count N]",
         doc: "let 64 clients race for the last credit on both stores, and for the last use and place, N times (10000)",
         run: races::run,
+    },
+    Chore {
+        name: "chains",
+        takes: "[--count N] [--seed N]",
+        doc: "let N (100000) random chains of calls, and N chains of the rules alone, look for more power than there was",
+        run: chains::run,
+    },
+    Chore {
+        name: "model",
+        takes: "[--count N] [--seed N]",
+        doc: "N (2000) random walks of 100 steps beside a model of the server, and every pair of causes, on both stores",
+        run: model::run,
     },
     Chore {
         name: "power-cut",
