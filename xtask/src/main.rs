@@ -10,9 +10,11 @@
 
 mod arguments;
 mod bench;
+mod chains;
 mod comparators;
 mod fuzz;
 mod kill;
+mod model;
 mod openapi;
 mod packages;
 mod postgres;
@@ -69,6 +71,18 @@ const COMMANDS: &[Chore] = &[
         takes: "[--examples N]",
         doc: "N generated cases (100) for each operation of openapi.json, right and wrong ones, against the real server",
         run: schemathesis::run,
+    },
+    Chore {
+        name: "chains",
+        takes: "[--count N] [--seed N]",
+        doc: "let N (100000) random chains of calls, and N chains of the rules alone, look for more power than there was",
+        run: chains::run,
+    },
+    Chore {
+        name: "model",
+        takes: "[--count N] [--seed N]",
+        doc: "N (2000) random walks of 100 steps beside a model of the server, and every pair of causes, on both stores",
+        run: model::run,
     },
     Chore {
         name: "power-cut",

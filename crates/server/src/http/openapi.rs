@@ -153,14 +153,13 @@ pub fn policy(route: &Route) -> Value {
 
 /// The same of all routes, as the table in the docs.
 pub fn policies() -> String {
-    let mut table =
-        "| route | caller | permission | group permission | object |\n| --- | --- | --- | --- | --- |\n".to_owned();
-    for route in routes() {
+    let head = "| route | caller | permission | group permission | object |\n| --- | --- | --- | --- | --- |\n";
+    let row = |route: Route| {
         let (access, object) = (route.access, route.object);
         let code = |name: Option<&str>| name.map_or("–".to_owned(), |name| format!("`{name}`"));
         let of = object.role().map(|role| format!(", role {}", role.as_str()));
         let of = of.or_else(|| object.others().map(|permission| format!(", others with `{permission}`")));
-        table += &format!(
+        format!(
             "| {} `{}` | {} | {} | {} | {}{} |\n",
             route.method,
             route.path,
@@ -169,9 +168,9 @@ pub fn policies() -> String {
             code(access.group_permission()),
             object.name(),
             of.unwrap_or_default(),
-        );
-    }
-    table
+        )
+    };
+    std::iter::once(head.to_owned()).chain(routes().into_iter().map(row)).collect()
 }
 
 fn whose(object: Object) -> String {

@@ -497,10 +497,17 @@ impl Model {
         if is_taken { Err("resource_already_exists") } else { Ok(()) }
     }
 
-    pub fn register(&mut self, space: usize, id: String, creator: usize) {
+    /// A new resource, also where a deleted one had its id; of that one nothing is left.
+    pub fn register(&mut self, space: usize, id: String, creator: usize) -> usize {
         let shares = self.principals[creator].shares_by_default.iter();
         let shares = shares.map(|(group, role)| (Grantee::Group(*group), *role)).collect();
-        self.things.push(Thing { id, space, creator, shares, is_gone: false });
+        let old = self.things.iter().position(|thing| thing.space == space && thing.id == id);
+        let new = Thing { id, space, creator, shares, is_gone: false };
+        match old {
+            Some(place) => self.things[place] = new,
+            None => self.things.push(new),
+        }
+        old.unwrap_or(self.things.len() - 1)
     }
 
     pub fn share_by_default(&mut self, account: usize, with: &[(usize, usize)]) -> Outcome {
