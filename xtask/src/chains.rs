@@ -11,7 +11,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Outcome {
     arguments.done()?;
 
     let mut rules = cargo(&["test", "--release", "-p", "stead-server", "--lib", "power::chains", "--", "--nocapture"]);
-    rules.env("CARGO_PROFILE_RELEASE_LTO", "off").env("STEAD_LATTICE", count.to_string());
+    rules.env("CARGO_PROFILE_RELEASE_LTO", "off");
     process::run("the chains of the rules", &mut rules)?;
     let server = Postgres::start()?;
     let mut calls = cargo(&["test", "--release", "-p", "stead-server", "--test", "main", "chains::"]);

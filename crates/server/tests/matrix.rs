@@ -58,6 +58,7 @@ enum Home {
 
 /// A caller and what is true of them.
 #[derive(Clone, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Who {
     name: String,
     secret: String,
@@ -102,6 +103,7 @@ impl Who {
 
 /// An object, or what is in its place, and where it is.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Thing {
     name: String,
     things: Things,
@@ -170,9 +172,8 @@ fn expected(route: Option<&Route>, who: &Who, thing: &Thing) -> Class {
                 Class::NotFound
             }
         }
-        Object::Account => there(thing.account),
         Object::KeyOwner | Object::Key | Object::VisibleKey | Object::Member if thing.is_oneself => Class::Allowed,
-        Object::KeyOwner => there(thing.account),
+        Object::Account | Object::KeyOwner => there(thing.account),
         Object::Key => {
             if thing.account == thing.rest && !thing.is_mixed {
                 there(thing.rest)
@@ -206,8 +207,13 @@ fn expected(route: Option<&Route>, who: &Who, thing: &Thing) -> Class {
             (_, Some(held)) if held < needed => Class::Forbidden,
             _ => Class::Allowed,
         },
-        Object::Person | Object::Invite | Object::Member | Object::Group | Object::Webhook => there(thing.rest),
-        Object::Lease | Object::Decision => there(thing.rest),
+        Object::Person
+        | Object::Invite
+        | Object::Member
+        | Object::Group
+        | Object::Webhook
+        | Object::Lease
+        | Object::Decision => there(thing.rest),
     }
 }
 
