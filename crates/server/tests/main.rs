@@ -3,6 +3,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read their environment")]
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "a test that can't go on says so by panicking")]
+#![allow(
+    clippy::struct_excessive_bools,
+    clippy::cast_possible_wrap,
+    reason = "models and matrices are of small numbers and of facts that are independent of each other"
+)]
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is an interface")]
 
 mod accounts;

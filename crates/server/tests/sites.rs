@@ -150,7 +150,9 @@ pub(crate) async fn rows(world: &World, engine: Engine, workspace: Option<&Works
                     continue;
                 }
                 let column = if table == "workspaces" { "id" } else { "workspace_id" };
-                sql += &format!(" WHERE {column} = $1");
+                sql.push_str(" WHERE ");
+                sql.push_str(column);
+                sql.push_str(" = $1");
                 args.push(workspace.as_str().into());
             }
             let read = tx.all(sql.leak(), &args, |row| {

@@ -352,6 +352,7 @@ fn every_update_and_delete_is_bound_to_one_workspace() {
                 used[place] += 1;
                 continue;
             }
+            #[allow(clippy::single_match_else, reason = "both cases are of one weight")]
             let is_bound = match upsert {
                 // The row that is changed has the same workspace as the one that was to be inserted.
                 Some(place) => sql[place..].starts_with(" ON CONFLICT (workspace_id, "),

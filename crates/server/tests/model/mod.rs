@@ -868,7 +868,7 @@ impl Walk {
         }
         if let Some(new) = self.log.get(before..).and_then(<[String]>::last) {
             let counts = self.hits.get_mut(name).unwrap();
-            counts[usize::from(!(new.ends_with("→ ok") || !new.contains("/v1/")))] += 1;
+            counts[usize::from(!new.ends_with("→ ok") && new.contains("/v1/"))] += 1;
         }
         let sample: Vec<_> = (0..self.model.keys.len()).rev().take(6).chain(key).collect();
         self.check(&sample, c).await?;
