@@ -124,6 +124,8 @@ fn difference(before: &[Vec<String>], after: &[Vec<String>]) -> Vec<String> {
         let row = row.iter().enumerate().map(|(place, column)| match column {
             // The end of a secret, by which people know it.
             _ if row[0] == "api_keys" && place == 7 => "HINT".into(),
+            // The letters that its secrets name it by.
+            _ if row[0] == "workspaces" && place == 2 => "TAG".into(),
             column if column.starts_with("bytes ") => "BYTES".into(),
             column => plain(&without_hints(column)),
         });
