@@ -678,7 +678,10 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
             let home = who.home.unwrap_or(Home::Ours);
             let thing = Thing { is_shared: true, ..Thing::new("its own", Things::nothing(), Some(home)) };
             let of_group = matches!(route.object, Object::Group | Object::OwnGroup).then(|| default.clone());
-            let own_group = Scene::oneself(who).filter(|_| route.object == Object::OwnGroup);
+            let mut own_group = Scene::oneself(who).filter(|_| route.object == Object::OwnGroup);
+            if let Some(own_group) = &mut own_group {
+                own_group.things.email.clone_from(&scene.things[0].things.email);
+            }
             for mut thing in [Some(thing), of_group, own_group].into_iter().flatten() {
                 if expected(Some(route), who, &thing) != Class::Allowed || route.id == "forward_auth" {
                     continue;
