@@ -18,6 +18,17 @@ on_both_stores! {
 /// No other number in a row is this one.
 const NUMBER: i64 = 987_654;
 
+/// What a route reads beside its schema: route, field.
+const SPELLINGS: [(&str, &str); 4] = [
+    // The brief's name of `expires_at_unix`.
+    ("create_service_account_api_key", "expires_at"),
+    ("update_service_account_api_key", "expires_at"),
+    // What secret scanners call the key.
+    ("report_api_key", "token"),
+    // A rehearsal checks the whole question, and takes no place for any time.
+    ("simulate_api_key", "lease_seconds"),
+];
+
 /// Names that no schema has and careless servers read.
 const MORE: [&str; 18] = [
     "is_admin",
@@ -115,6 +126,10 @@ fn difference(before: &[Vec<String>], after: &[Vec<String>]) -> Vec<String> {
         let row = row.iter().enumerate().map(|(place, column)| match column {
             // The end of a secret, by which people know it.
             _ if row[0] == "api_keys" && place == 7 => "HINT".into(),
+            // Which of the sixteen is drawn by the workspace's id.
+            _ if row[0] == "change_log" && place == 1 => "BUCKET".into(),
+            // The letters that its secrets name it by.
+            _ if row[0] == "workspaces" && place == 2 => "TAG".into(),
             column if column.starts_with("bytes ") => "BYTES".into(),
             column => plain(&without_hints(column)),
         });
@@ -125,7 +140,7 @@ fn difference(before: &[Vec<String>], after: &[Vec<String>]) -> Vec<String> {
         .difference(&new)
         .map(|row| told("-", row))
         .chain(new.difference(&old).map(|row| told("+", row)))
-        .filter(|row| !row.contains("change_clock") && !row[2..].starts_with("workspaces"))
+        .filter(|row| !row[2..].starts_with("change_clock"))
         .collect();
     told.sort();
     told
@@ -281,6 +296,11 @@ async fn a_field_that_a_route_does_not_list_does_nothing(engine: Engine) {
                 }
             }
             bodies += 1;
+            if std::env::var("STEAD_FIELDS_TOLD").is_ok() {
+                report(&format!("{} after {} calls", route.id, trial.calls));
+            }
+            // The first call may find names and settings that no other finds.
+            trial.call(route, &[], is_deep).await;
             let usual = trial.call(route, &[], is_deep).await;
             let again = trial.call(route, &[], is_deep).await;
             assert!(usual.status == 200, "{}: {} {}", route.id, usual.status, usual.answer);
@@ -293,7 +313,10 @@ async fn a_field_that_a_route_does_not_list_does_nothing(engine: Engine) {
                 usual.rows,
                 again.rows
             );
-            let alien: Vec<_> = every.iter().filter(|(name, _)| !own.contains_key(*name)).collect();
+            let alien: Vec<_> = every
+                .iter()
+                .filter(|(name, _)| !own.contains_key(*name) && !SPELLINGS.contains(&(route.id, name)))
+                .collect();
             let variants: [fn(&str, &Value, &Things) -> Value; 3] =
                 [hostile, |_, _, _| Value::Null, |_, _, _| json!({"is_admin": true, "permissions": ["all"]})];
             for value_of in variants {
@@ -307,7 +330,8 @@ async fn a_field_that_a_route_does_not_list_does_nothing(engine: Engine) {
                 // Which of them was it?
                 let mut guilty = Vec::new();
                 let mut suspects = vec![extra];
-                while let Some(fields) = suspects.pop() {
+                // A few are enough to see what is wrong.
+                while let Some(fields) = suspects.pop().filter(|_| guilty.len() < 3) {
                     let effect = trial.call(route, &fields, is_deep).await;
                     if effect == usual {
                         continue;
@@ -318,6 +342,7 @@ async fn a_field_that_a_route_does_not_list_does_nothing(engine: Engine) {
                         continue;
                     }
                     guilty.push(fields[0].clone());
+                    report(&format!("{}: {:?} does something", route.id, fields[0]));
                     deviations.push(format!(
                         "{}: {:?} came of {:?}, and without it {:?}",
                         route.id,

@@ -148,6 +148,8 @@ fn expected(route: Option<&Route>, who: &Who, thing: &Thing) -> Class {
     let works = who.home.is_some();
     match route.access {
         Access::Anyone => return Class::Allowed,
+        // Of gRPC, which says no in its own words; the tests of ext_authz take these in Envoy's. Never a yes, see below.
+        Access::Subject if route.id == "ext_authz_check" => return Class::Allowed,
         // Nobody here has a token of an invite.
         Access::Guest => return Class::NotFound,
         Access::Operator if !who.is_operator => return if works { Class::Forbidden } else { Class::Unauthenticated },
@@ -224,7 +226,7 @@ fn names_an_object(object: Object) -> bool {
 
 /// Whether it may be called about anything without a change: nothing has to be made anew for it.
 fn only_reads(route: &Route) -> bool {
-    route.method == "GET" || route.object == Object::VisibleKey
+    route.method == "GET" || route.object == Object::VisibleKey || route.id == "ext_authz_check"
 }
 
 fn list(names: impl IntoIterator<Item = &'static str>) -> &'static [&'static str] {
@@ -445,7 +447,7 @@ impl Scene {
         call("DELETE", "/v1/workspace/members".into(), json!({"email": gone.person})).await;
         call("DELETE", "/v1/workspace/invites".into(), json!({"email": gone.invited})).await;
         call("POST", format!("/v1/api-keys/leases/{}/release", gone.lease), Value::Null).await;
-        let gone = Things { decision: Things::nothing().decision, ..gone };
+        let gone = Things { decision: Things::nothing().decision, workspace: Things::nothing().workspace, ..gone };
         things.push(Thing { bare_key: Some(Home::Ours), ..Thing::new("deleted", gone, None) });
         // Ids of other kinds, and what is no id.
         let swapped = Things {
@@ -588,6 +590,9 @@ impl Findings {
         if got != wanted && !is_mistake {
             deviate(format!("{wanted:?} was expected, and {} came: {}", reply.status, reply.text));
         }
+        if reply.headers.get("grpc-status").is_some_and(|status| status == "0") {
+            deviate("a yes in gRPC".into());
+        }
         if got == Class::Unauthenticated && !reply.headers.contains_key("www-authenticate") {
             deviate("no www-authenticate".into());
         }
@@ -679,7 +684,10 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
             let home = who.home.unwrap_or(Home::Ours);
             let thing = Thing { is_shared: true, ..Thing::new("its own", Things::nothing(), Some(home)) };
             let of_group = matches!(route.object, Object::Group | Object::OwnGroup).then(|| default.clone());
-            let own_group = Scene::oneself(who).filter(|_| route.object == Object::OwnGroup);
+            let mut own_group = Scene::oneself(who).filter(|_| route.object == Object::OwnGroup);
+            if let Some(own_group) = &mut own_group {
+                own_group.things.email.clone_from(&scene.things[0].things.email);
+            }
             for mut thing in [Some(thing), of_group, own_group].into_iter().flatten() {
                 if expected(Some(route), who, &thing) != Class::Allowed || route.id == "forward_auth" {
                     continue;
@@ -696,9 +704,6 @@ async fn who_may_is_what_the_table_says(engine: Engine) {
                 let path = if route.id == "disable_own_api_key" { route.path.to_owned() } else { path };
                 let body = if route.id == "set_third_party_disabling" { json!({}) } else { body };
                 let reply = scene.world.call_as(&who.secret, route.method.as_str(), &path, body).await;
-                if route.id == "ext_authz_check" {
-                    assert!(reply.headers.get("grpc-status").is_some_and(|status| status != "0"), "{}", reply.text);
-                }
                 findings.note(Some(route), route.method.as_str(), &path, who, &thing, &reply);
                 if route.path.contains("{webhook_id}") {
                     let path = format!("/v1/workspace/webhooks/{}", thing.things.webhook);
