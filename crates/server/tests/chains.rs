@@ -24,7 +24,9 @@ const PERMISSIONS: [&str; 8] = [
     "voices_read",
     "audit_log_read",
 ];
-const GROUP_PERMISSIONS: [&str; 6] = [
+/// The first twice, because most goes through it.
+const GROUP_PERMISSIONS: [&str; 7] = [
+    "service_accounts_manage",
     "service_accounts_manage",
     "group_members_manage",
     "workspace_members_invite",
@@ -143,6 +145,8 @@ impl<'a> Chain<'a> {
     }
 
     async fn call(&mut self, key: &str, method: &str, path: &str, body: Value) -> Reply {
+        // Rate limits are looked at, and not in the way.
+        self.world.clock.elapse(7200);
         let reply = self.world.call_as(key, method, path, body.clone()).await;
         let who = self.keys.iter().position(|known| known.secret == key);
         let who = who.map_or("admin".into(), |place| format!("key {place}"));
@@ -239,7 +243,8 @@ impl<'a> Chain<'a> {
         chain.admin =
             world.call_as(OPERATOR, "POST", "/v1/workspaces", new).await.ok()["api_key"].as_str().unwrap().into();
         for _ in 0..3 {
-            let (name, permissions) = (chain.name(), chain.dice.some(&GROUP_PERMISSIONS));
+            let (name, mut permissions) = (chain.name(), chain.dice.some(&GROUP_PERMISSIONS));
+            permissions.dedup();
             let mut group = json!({"name": name, "permissions": permissions});
             if chain.dice.once_in(6) {
                 group["permissions"].as_array_mut().unwrap().push("all_resources_access".into());
@@ -283,7 +288,7 @@ impl<'a> Chain<'a> {
                 new["creator_user_id"] = chain.actor.clone().into();
             }
             chain.admin("POST", "/v1/workspace/resources", new).await;
-            for _ in 0..chain.dice.roll(4) {
+            for _ in 0..1 + chain.dice.roll(4) {
                 let share = chain.share_of(id);
                 let admin = chain.admin.clone();
                 chain.call(&admin, "POST", &format!("/v1/workspace/resources/{id}/share"), share).await;
@@ -304,7 +309,7 @@ impl<'a> Chain<'a> {
 
     async fn join_some(&mut self, email: &str) {
         for group in self.groups.clone() {
-            if group != "default" && self.dice.once_in(2) {
+            if group != "default" && self.dice.roll(5) < 3 {
                 self.admin("POST", &format!("/v1/workspace/groups/{group}/members"), json!({"email": email})).await;
             }
         }
@@ -468,6 +473,7 @@ impl<'a> Chain<'a> {
             let mut yes = Vec::new();
             for (method, path) in PROBES {
                 let body = if method == "GET" { Value::Null } else { json!({}) };
+                self.world.clock.elapse(7200);
                 yes.push(self.world.call_as(&key.secret, method, path, body).await.status == 200);
             }
             can.probes = mask(yes);
@@ -529,8 +535,10 @@ impl<'a> Chain<'a> {
                     "workspace_admin",
                 ]);
                 let mut invite = json!({"email": format!("g{}@example.com", self.dice.0), "seat_type": seat});
-                if self.dice.once_in(2) {
-                    invite["group_ids"] = json!(self.dice.some(&self.groups));
+                match self.dice.roll(3) {
+                    0 => invite["group_ids"] = json!(self.dice.some(&self.groups)),
+                    1 => invite["group_ids"] = json!([self.dice.one(&self.groups)]),
+                    _ => {}
                 }
                 if self.dice.once_in(3) {
                     invite["usage_limit"] = self.dice.one(&AMOUNTS).into();
@@ -577,7 +585,8 @@ impl<'a> Chain<'a> {
             24 => match self.dice.roll(3) {
                 0 => ("PUT", format!("/v1/workspace/members/{account}/usage-limit"), json!({})),
                 1 => {
-                    let (group, more) = (self.dice.one(&self.groups), self.dice.some(&GROUP_PERMISSIONS));
+                    let (group, mut more) = (self.dice.one(&self.groups), self.dice.some(&GROUP_PERMISSIONS));
+                    more.dedup();
                     (
                         "PATCH",
                         format!("/v1/workspace/groups/{group}"),
@@ -738,8 +747,9 @@ async fn chains(engine: Engine, count: u64) {
         workers.spawn(some_chains(engine, seed + worker, seed + count, usize::try_from(WORKERS).unwrap()));
     }
     let (mut steps, mut accepted) = (0, 0);
-    for done in workers.join_all().await {
-        match done {
+    // What goes beyond ends the others.
+    while let Some(done) = workers.join_next().await {
+        match done.unwrap() {
             Ok((more, through)) => (steps, accepted) = (steps + more, accepted + through),
             Err(beyond) => panic!("{beyond}"),
         }

@@ -799,8 +799,8 @@ impl Walk {
                 if let (Some(account), Some(group)) = (account, group)
                     && self.model.principals[account].space == space
                 {
-                    let with = [(group, b % 4)];
-                    let body = json!({"default_sharing_groups": [{"group_id": self.model.groups[group].id, "permission_level": ROLES[b % 4]}]});
+                    let with = [(group, [0, 2, 3][b % 3])];
+                    let body = json!({"default_sharing_groups": [{"group_id": self.model.groups[group].id, "permission_level": ROLES[with[0].1]}]});
                     let path = format!("/v1/service-accounts/{}", self.model.principals[account].id);
                     self.manage(space, "PATCH", &path, body, |model| model.share_by_default(account, &with)).await?;
                 }

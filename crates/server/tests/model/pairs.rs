@@ -81,7 +81,15 @@ impl Cause {
     }
 }
 
-/// A key that may do all that is asked, and whose it is.
+/// Who is there for every pair.
+struct Troupe {
+    /// The group of those who manage keys.
+    managers: usize,
+    /// Who makes what is shared.
+    maker: usize,
+}
+
+/// A key that may do all that is asked, and whose it is. Of what is shared there is only what the pair is about.
 struct Stage {
     key: usize,
     owner: usize,
@@ -101,26 +109,29 @@ impl Stage {
         Ask { address: Some(HERE), permission: Some(PERMISSIONS[0]), thing: thing.map(|thing| (thing, 1)), cost: 0 }
     }
 
-    async fn set(walk: &mut Walk, is_persons: bool) -> Checked<Self> {
+    async fn set(walk: &mut Walk, troupe: &Troupe, causes: [Cause; 2]) -> Checked<Self> {
+        let is_persons = causes.iter().any(|cause| cause.needs_person());
         let owner = if is_persons { walk.invite(0, false).await? } else { walk.create_account(0).await? };
         let owner = owner.ok_or("nobody was made")?;
         if is_persons {
-            let managers = walk.create_group(0, false, true).await?.ok_or("no group was made")?;
-            walk.join(managers, owner, true).await?;
+            walk.join(troupe.managers, owner, true).await?;
         }
         let key = walk.create_key(owner).await?.ok_or("no key was made")?;
-        let Some(maker) = walk.create_account(0).await? else { return Err("nobody was made".into()) };
-        let mut groups = [0; 2];
-        for group in &mut groups {
-            *group = walk.create_group(0, false, false).await?.ok_or("no group was made")?;
-            walk.join(*group, owner, true).await?;
-        }
-        let with = [Grantee::Principal(owner), Grantee::Group(groups[0]), Grantee::Group(groups[1])];
-        let mut things = [0; 3];
-        for (thing, with) in things.iter_mut().zip(with) {
+        let (mut things, mut groups) = ([usize::MAX; 3], [usize::MAX; 2]);
+        for (place, cause) in [Unshared, GroupLeft, GroupDeleted].into_iter().enumerate() {
+            if !causes.contains(&cause) {
+                continue;
+            }
+            let mut with = Grantee::Principal(owner);
+            if place > 0 {
+                let group = walk.create_group(0, false, false).await?.ok_or("no group was made")?;
+                walk.join(group, owner, true).await?;
+                groups[place - 1] = group;
+                with = Grantee::Group(group);
+            }
             let id = format!("t{}", walk.number());
-            *thing = walk.register(0, id, Some(maker)).await?.ok_or("nothing was registered")?;
-            walk.share(*thing, with, Some(1)).await?;
+            things[place] = walk.register(0, id, Some(troupe.maker)).await?.ok_or("nothing was registered")?;
+            walk.share(things[place], with, Some(1)).await?;
         }
         Ok(Self { key, owner, things, groups })
     }
@@ -196,8 +207,8 @@ impl Stage {
 }
 
 /// Goes through one pair; whether both were in force at once, and what was taken back.
-async fn go_through(walk: &mut Walk, first: Cause, second: Cause) -> Checked<(bool, u64)> {
-    let stage = Stage::set(walk, first.needs_person() || second.needs_person()).await?;
+async fn go_through(walk: &mut Walk, troupe: &Troupe, first: Cause, second: Cause) -> Checked<(bool, u64)> {
+    let stage = Stage::set(walk, troupe, [first, second]).await?;
     for cause in [first, second] {
         expect(stage.code(walk, cause).await?, "VALID", "before anything")?;
     }
@@ -236,10 +247,8 @@ async fn go_through(walk: &mut Walk, first: Cause, second: Cause) -> Checked<(bo
         stage.code(walk, cause).await?;
     }
     // Nothing is left for the next pair to stumble over.
-    for owner in [stage.owner, walk.model.things[stage.things[0]].creator] {
-        if !walk.model.principals[owner].is_gone {
-            walk.end(owner).await?;
-        }
+    if !walk.model.principals[stage.owner].is_gone {
+        walk.end(stage.owner).await?;
     }
     Ok((both, taken_back))
 }
@@ -274,6 +283,10 @@ fn in_force(walk: &Walk, stage: &Stage, cause: Cause) -> bool {
 
 async fn every_pair_of_causes_shows_and_ends_as_the_model_says(engine: Engine) {
     let mut walk = Walk::begin(engine).await;
+    let troupe = Troupe {
+        managers: walk.create_group(0, false, true).await.unwrap().unwrap(),
+        maker: walk.create_account(0).await.unwrap().unwrap(),
+    };
     let (mut pairs, mut at_once, mut taken_back, mut impossible) = (0, 0, 0, 0);
     for first in CAUSES {
         for second in CAUSES {
@@ -288,7 +301,7 @@ async fn every_pair_of_causes_shows_and_ends_as_the_model_says(engine: Engine) {
                 continue;
             }
             let from = walk.log.len();
-            match go_through(&mut walk, first, second).await {
+            match go_through(&mut walk, &troupe, first, second).await {
                 Ok((both, back)) => {
                     pairs += 1;
                     at_once += usize::from(both);
