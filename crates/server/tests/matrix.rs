@@ -201,7 +201,21 @@ fn expected(route: Option<&Route>, who: &Who, thing: &Thing) -> Class {
                 Class::NotFound
             }
         }
-        Object::OwnGroup if thing.is_oneself && who.own_group.is_some() => Class::Allowed,
+        // A restricted key hands on no right that it couldn't use itself; what the group gives its member may do.
+        Object::OwnGroup if thing.is_oneself && who.own_group.is_some() => {
+            let rights = [
+                ("service_accounts_manage", "service_account_write"),
+                ("webhooks_manage", "webhooks_write"),
+                ("workspace_members_invite", "workspace_members_invite"),
+                ("workspace_members_remove", "workspace_members_remove"),
+                ("audit_log_read", "audit_log_read"),
+                ("workspace_analytics_full_read", "workspace_analytics_full_read"),
+                ("all_resources_access", "workspace_write"),
+            ];
+            let lacks =
+                rights.iter().any(|(right, needed)| who.group_permissions.contains(*right) && !who.holds(needed));
+            if lacks && route.id == "add_group_member" { Class::Forbidden } else { Class::Allowed }
+        }
         Object::OwnGroup if who.is_admin || there(thing.rest) == Class::NotFound => there(thing.rest),
         Object::OwnGroup => Class::Forbidden,
         Object::Resource(needed) => match (there(thing.rest), who.role_on(thing)) {
