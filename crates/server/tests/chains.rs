@@ -288,7 +288,7 @@ impl<'a> Chain<'a> {
                 new["creator_user_id"] = chain.actor.clone().into();
             }
             chain.admin("POST", "/v1/workspace/resources", new).await;
-            for _ in 0..1 + chain.dice.roll(4) {
+            for _ in 0..=chain.dice.roll(4) {
                 let share = chain.share_of(id);
                 let admin = chain.admin.clone();
                 chain.call(&admin, "POST", &format!("/v1/workspace/resources/{id}/share"), share).await;
